@@ -1,0 +1,82 @@
+"""`ToolClass`: one stateful object whose public methods are the tools a model may call.
+
+Owns: what counts as a tool (the allow-list, built once per class), what counts as public state, and how
+two states are compared. Refuses: dispatch (`environment.py`), parsing, globals. An instance belongs to one
+episode and is never reused, so stale state between rollouts cannot exist.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from env_tuning.environments.bfcl.long_context import LongContext
+
+
+class ToolClass:
+    """Base of every tool class.
+
+    A subclass keeps its state in public attributes (compared by the judge after every turn) and in
+    underscore attributes (never compared). Tools return plain values; a failure the model should read is
+    returned as ``{"error": "..."}`` or raised.
+
+    Example::
+
+        class Counter(ToolClass):
+            def __init__(self, config, long_context=None):
+                self.value = config.get("value", 0)
+
+            def add(self, amount: int) -> dict:
+                '''Add to the counter.'''
+                self.value += amount
+                return {"value": self.value}
+    """
+
+    tools: ClassVar[Mapping[str, Callable[..., Any]]] = MappingProxyType({})
+    """Tool name to plain function, in order of definition: the allow-list of `Environment.call`."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Collect the public methods into `tools`, once per class."""
+        super().__init_subclass__(**kwargs)
+        found: dict[str, Callable[..., Any]] = {}
+        for base in reversed(cls.__mro__):
+            if base is object or base is ToolClass:
+                continue
+            found.update(
+                (name, value)
+                for name, value in vars(base).items()
+                if not name.startswith("_") and inspect.isfunction(value) and name not in _NOT_TOOLS
+            )
+        cls.tools = MappingProxyType(found)
+
+    def __init__(self, config: dict[str, Any], long_context: LongContext | None = None) -> None:
+        """Load the initial state.
+
+        Args:
+            config: this class's initial configuration. The instance owns it and may keep and mutate its
+                parts: callers hand over a fresh copy.
+            long_context: the benchmark's padding data for long-context tasks; None everywhere else.
+        """
+
+    def public_state(self) -> dict[str, Any]:
+        """The live attributes the judge compares: all whose name has no leading underscore."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def snapshot(self) -> Any:
+        """An independent copy of the public state, to be compared later with `matches`."""
+        return copy.deepcopy(self.public_state())
+
+    def matches(self, snapshot: Any) -> bool:
+        """Whether the public state equals a snapshot taken from an instance of the same class."""
+        return bool(self.public_state() == snapshot)
+
+    def describe(self) -> Any:
+        """The public state as JSON-like data, for people and for parity tests."""
+        return self.public_state()
+
+
+_NOT_TOOLS = frozenset(name for name in vars(ToolClass) if not name.startswith("_"))
