@@ -1,0 +1,1 @@
+"""Interactions: the multi-turn environments as an agent loop sees them."""

@@ -1,0 +1,190 @@
+"""The paper's protocol: ``<think>`` and then ``<tool_call>`` or ``<answer>``.
+
+Owns: the prompt that asks for it, the parser that accepts it and the writer that produces it. Refuses: repairing
+what a model wrote: a malformed call is a format error with feedback, never a call without its arguments and never
+a silent end of the turn. Format: arXiv 2510.10197, appendix F; the sentences are this project's own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from env_tuning.calls import ToolCall
+from env_tuning.protocols.base import (
+    Action,
+    Answer,
+    Malformed,
+    PromptVersion,
+    Protocol,
+    ToolListing,
+    UseTools,
+    list_tools,
+)
+from env_tuning.task import ToolDoc
+
+_ROLE = """\
+You solve requests by composing function calls. The functions you can use are listed below.
+If none of them applies, say so. If a request lacks a value that a function needs, say which one.
+"""
+
+_FORMATS = """
+Every message you write has exactly one of two forms.
+Form 1, to call functions:
+<think>your reasoning</think><tool_call>[{"name": "function", "arguments": {"parameter": "value"}}]</tool_call>
+Form 2, to finish or to ask:
+<think>your reasoning</think><answer>your words to the user</answer>
+"""
+
+_NOTES = (
+    "Use form 1 while there is something to do, and form 2 once the request is fulfilled or you have to ask or refuse.",
+    "Put several calls into the one JSON array of a single tool_call block.",
+    "Answer only when the request is fulfilled or you need something from the user.",
+)
+
+_NOTES_V2 = (
+    "Be resourceful: before you ask the user, look for another function that can find out what is missing.",
+    "Be clear rather than sure: if a function or a value is missing and cannot be found out, "
+    "never invent a call; use form 2 and ask for it.",
+)
+
+
+class ThinkAnswer(Protocol):
+    """`<think>` + `<tool_call>` JSON, or `<think>` + `<answer>`; tool results come back as user messages."""
+
+    name: ClassVar[str] = "think_answer"
+
+    def system_prompt(self, tools: Sequence[ToolDoc], *, listing: ToolListing, version: PromptVersion) -> str:
+        """Role, tools, the two forms, and the notes of the prompt version."""
+        notes = _NOTES + (_NOTES_V2 if version is PromptVersion.V2 else ())
+        bullets = "\n".join(f"- {note}" for note in notes)
+        return f"{_ROLE}\n{list_tools(tools, listing)}\n{_FORMATS}\n{bullets}"
+
+    def parse(self, text: str) -> Action:
+        """Check the tags in the paper's order, then the JSON of the calls."""
+        thoughts, calls, answers = (_blocks(text, tag) for tag in ("think", "tool_call", "answer"))
+        fault = _count_fault(len(thoughts), len(calls), len(answers)) or _outside(text, thoughts + calls + answers)
+        if fault:
+            return Malformed(fault)
+        thought = _body(text, thoughts[0], "think")
+        if answers:
+            return Answer(_body(text, answers[0], "answer").strip(), thought.strip())
+        parsed = _read_calls(_body(text, calls[0], "tool_call"))
+        return Malformed(parsed) if isinstance(parsed, str) else UseTools(parsed, thought.strip())
+
+    def write_calls(self, calls: Sequence[ToolCall], thought: str = "") -> str:
+        """One tool_call block with a JSON array; positional arguments cannot be written."""
+        records = []
+        for call in calls:
+            if call.positional:
+                raise ValueError(f"{call} has positional arguments; name them before writing")
+            records.append({"name": call.name, "arguments": dict(call.arguments)})
+        body = json.dumps(records, ensure_ascii=False)
+        return f"<think>{thought}</think><tool_call>{body}</tool_call>"
+
+    def write_answer(self, text: str, thought: str = "") -> str:
+        """One answer block."""
+        return f"<think>{thought}</think><answer>{text}</answer>"
+
+    def observation(self, results: Sequence[str]) -> str:
+        """The results as a JSON array of strings, and how to go on."""
+        body = json.dumps(list(results), ensure_ascii=False)
+        return f"Results of your calls: {body}\nIf the request is fulfilled, think and answer. Otherwise call again."
+
+    def format_feedback(self, malformed: Malformed) -> str:
+        """The one-line fault."""
+        return malformed.feedback
+
+
+Span = tuple[int, int]
+
+
+def _blocks(text: str, tag: str) -> list[Span]:
+    """Spans of the closed pairs of a tag, left to right, in one linear pass (a regex here could be quadratic)."""
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    spans: list[Span] = []
+    start = text.find(opening)
+    while start != -1:
+        end = text.find(closing, start)
+        if end == -1:
+            break
+        end += len(closing)
+        spans.append((start, end))
+        start = text.find(opening, end)
+    return spans
+
+
+def _body(text: str, span: Span, tag: str) -> str:
+    return text[span[0] + len(tag) + 2 : span[1] - len(tag) - 3]
+
+
+def _count_fault(thoughts: int, calls: int, answers: int) -> str | None:
+    if thoughts == 0:
+        return "Format error: the <think>...</think> block is missing; begin every message with one."
+    if thoughts > 1:
+        return "Format error: more than one <think> block; write exactly one."
+    if calls > 1:
+        return "Format error: more than one <tool_call> block; put all calls into one JSON array in a single block."
+    if answers > 1:
+        return "Format error: more than one <answer> block; write exactly one."
+    if calls and answers:
+        return "Format error: both <tool_call> and <answer>; call functions or answer, not both."
+    if not calls and not answers:
+        return "Format error: neither <tool_call>...</tool_call> nor <answer>...</answer> follows the thinking."
+    return None
+
+
+def _outside(text: str, spans: Sequence[Span]) -> str | None:
+    """The fault of text outside the blocks; overlapping blocks (tags inside tags) are one stretch."""
+    position = 0
+    for start, end in sorted(spans):
+        if text[position:start].strip():
+            break
+        position = max(position, end)
+    else:
+        if not text[position:].strip():
+            return None
+    return "Format error: there is text outside the tags; everything you write belongs inside them."
+
+
+def _read_calls(body: str) -> tuple[ToolCall, ...] | str:
+    """The calls of a tool_call block, or the fault."""
+    try:
+        data = json.loads(body)
+    # Deep nesting exhausts the decoder's stack; huge integers are a ValueError like broken JSON.
+    except (ValueError, RecursionError) as error:
+        return f"Format error: the <tool_call> block is not JSON ({_one_line(error)})."
+    records = data if isinstance(data, list) else [data]
+    if not records:
+        return "Format error: the <tool_call> block holds no call; to call nothing, use <answer>."
+    calls: list[ToolCall] = []
+    for number, record in enumerate(records, start=1):
+        call = _read_call(record)
+        if isinstance(call, str):
+            return f"Format error: call {number} {call}."
+        calls.append(call)
+    return tuple(calls)
+
+
+def _read_call(record: Any) -> ToolCall | str:
+    if not isinstance(record, dict):
+        return 'is not an object like {"name": "...", "arguments": {...}}'
+    name, arguments = record.get("name"), record.get("arguments")
+    if not isinstance(name, str) or not name.strip():
+        return 'has no "name"'
+    if "arguments" not in record:
+        return 'has no "arguments" object; write {} when there are none'
+    # OpenAI-style clients write the arguments as a string of JSON.
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            arguments = None
+    if not isinstance(arguments, dict):
+        return 'has "arguments" that are not a JSON object'
+    return ToolCall(name=name.strip(), arguments=arguments)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,179 @@
+"""What happened in one episode, as data: steps, verdicts of turns, why it stopped.
+
+Owns: the records and their JSON form. Refuses: logic. Rewards, reports and evaluation read these records and
+nothing else. A *step* is one assistant message, a *turn* one user request, an *episode* all turns of one task.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+class StepOutcome(enum.Enum):
+    """What one assistant message turned out to be."""
+
+    FORMAT_ERROR = "format_error"
+    """The message broke the protocol; nothing ran."""
+    CALLS_OK = "calls_ok"
+    """Every call ran; a tool may still have returned an error as its result."""
+    CALLS_FAILED = "calls_failed"
+    """At least one call raised: unknown tool, wrong arguments, an exception in the tool."""
+    CALLS_REFUSED = "calls_refused"
+    """The turn has no right call to make (a tool or a parameter is missing): the calls were not run."""
+    ANSWER = "answer"
+    """A final answer, which closes the turn."""
+    CUT = "cut"
+    """The generation hit a length limit before the message ended; the episode stops."""
+
+    @property
+    def called_tools(self) -> bool:
+        """Whether calls were executed."""
+        return self in (StepOutcome.CALLS_OK, StepOutcome.CALLS_FAILED)
+
+
+class StopReason(enum.Enum):
+    """Why an episode ended."""
+
+    COMPLETED = "completed"
+    """Every turn was closed."""
+    RESPONSE_LENGTH = "response_length"
+    """The next message no longer fits into the response or context length."""
+    MESSAGE_LENGTH = "message_length"
+    """One assistant message hit the limit of tokens per message before it ended."""
+    ABORTED = "aborted"
+    """The rollout was stopped from outside."""
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether turns may be missing because a limit cut the episode."""
+        return self is not StopReason.COMPLETED
+
+
+class TurnFailure(enum.Enum):
+    """Why a closed turn counts as wrong."""
+
+    NO_CALLS = "no_calls"
+    """The turn needs calls and none ran."""
+    STATE = "state"
+    """The public state of a tool class differs from the ground truth's."""
+    RESPONSE = "response"
+    """A result of the ground truth is not among the results the model saw so far."""
+    CALLED_WITHOUT_NEED = "called_without_need"
+    """The right act was to call nothing."""
+    NO_ANSWER = "no_answer"
+    """The right act was to answer, and the steps of the turn ran out without an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallRecord:
+    """One executed or refused call and its raw result (None when it was not run)."""
+
+    name: str
+    arguments: dict[str, Any]
+    result: str | None
+    status: str | None
+    """Value of `environments.environment.CallStatus`, None when it was not run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """One assistant message, what it did, and what the model saw next."""
+
+    turn: int
+    text: str
+    outcome: StepOutcome
+    calls: tuple[CallRecord, ...] = ()
+    observation: str = ""
+    """The next message to the model; the next user request when this step closed the turn, "" at the end."""
+    closed_turn: bool = False
+    """Whether the turn was closed by this step, by an answer or because its steps ran out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnVerdict:
+    """The judge's word on one closed turn."""
+
+    turn: int
+    correct: bool
+    failure: TurnFailure | None = None
+    forced: bool = False
+    """Closed because the steps of the turn ran out, not by an answer."""
+    expects_calls: bool = True
+    """Whether the ground truth of the turn has calls."""
+    mismatched_classes: tuple[str, ...] = ()
+    missing_responses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trajectory:
+    """One finished episode. Turns that were never closed have no verdict and count as wrong everywhere."""
+
+    task_id: str
+    split: str
+    turns: int
+    steps: tuple[StepRecord, ...]
+    verdicts: tuple[TurnVerdict, ...]
+    stop: StopReason
+    system_prompt: str = ""
+    first_request: str = ""
+
+    @property
+    def correct_turns(self) -> int:
+        """Number of turns judged correct."""
+        return sum(verdict.correct for verdict in self.verdicts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; enums become their values."""
+        return _plain(asdict(self))  # type: ignore[no-any-return]
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Trajectory:
+        """Inverse of `to_dict`."""
+        return cls(
+            **{
+                **data,
+                "steps": tuple(_step(step) for step in data["steps"]),
+                "verdicts": tuple(_verdict(verdict) for verdict in data["verdicts"]),
+                "stop": StopReason(data["stop"]),
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Trajectory:
+        """Inverse of `to_json`."""
+        return cls.from_dict(json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _step(data: Mapping[str, Any]) -> StepRecord:
+    calls = tuple(CallRecord(**call) for call in data["calls"])
+    return StepRecord(**{**data, "outcome": StepOutcome(data["outcome"]), "calls": calls})
+
+
+def _verdict(data: Mapping[str, Any]) -> TurnVerdict:
+    failure = data["failure"]
+    return TurnVerdict(
+        **{
+            **data,
+            "failure": None if failure is None else TurnFailure(failure),
+            "mismatched_classes": tuple(data["mismatched_classes"]),
+            "missing_responses": tuple(data["missing_responses"]),
+        }
+    )
