@@ -75,9 +75,7 @@ class Environment:
 
     def mismatches(self, snapshot: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the classes whose public state differs from the snapshot."""
-        return tuple(
-            name for name, instance in self.tool_classes.items() if not instance.matches(snapshot[name])
-        )
+        return tuple(name for name, instance in self.tool_classes.items() if not instance.matches(snapshot[name]))
 
 
 def unknown_tool(name: str) -> ToolResult:
@@ -92,6 +90,7 @@ def render(value: Any) -> str:
     if isinstance(value, dict):
         try:
             return json.dumps(value)
-        except (TypeError, ValueError):
+        # Not only TypeError and ValueError: a very deep value exhausts the encoder's stack.
+        except Exception:
             return str(value)
     return str(value)

@@ -1,0 +1,197 @@
+"""The launcher: from a command line to a running training process, and back to one line a person can read.
+
+Owns: picking the hardware group, making the data and the embedded model when they are missing, the child process
+that runs verl (its log file, its progress lines, its end). Refuses: importing verl, torch or ray in this process;
+checks of the composed configuration (`preflight.py` runs in the child).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from env_tuning.errors import UserError
+
+PROGRESS_PREFIX = "[env-tuning] "
+GRACE_SECONDS = 20.0
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What is started: a configuration and the final overrides, in Hydra's own syntax."""
+
+    config_dir: Path
+    config_name: str
+    overrides: tuple[str, ...]
+    log_file: Path
+
+
+def project_folder() -> Path:
+    """The folder that holds ``configs/`` and ``processed_data/``: the working directory or the checkout.
+
+    Raises:
+        UserError: neither has a ``configs`` folder.
+    """
+    for folder in (Path.cwd(), _PROJECT):
+        if (folder / "configs" / "base.yaml").is_file():
+            return folder
+    raise UserError(f"no configs/base.yaml in {Path.cwd()}; run this from a checkout of env_tuning")
+
+
+def gpu_count() -> int:
+    """Number of NVIDIA GPUs that the driver lists, 0 without a driver. Asks no Python package."""
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listing.splitlines())
+
+
+def hardware_group(gpus: int, available: Sequence[str]) -> str:
+    """The group of `configs/hardware` for a number of GPUs: the largest that fits."""
+    if gpus == 0:
+        return "cpu"
+    fitting = [int(name[3:]) for name in available if name.startswith("gpu") and name[3:].isdigit()]
+    fitting = [count for count in fitting if count <= gpus]
+    if not fitting:
+        raise UserError(f"no hardware group fits {gpus} GPUs (groups: {', '.join(available)}); choose hardware=...")
+    return f"gpu{max(fitting)}"
+
+
+def given(overrides: Sequence[str], key: str) -> str | None:
+    """The value of the last override of a key, None when it is not overridden."""
+    values = [item.split("=", 1)[1] for item in overrides if item.lstrip("+").startswith(f"{key}=")]
+    return values[-1] if values else None
+
+
+def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str]) -> Launch:
+    """Decide what to start, making the data and the embedded model if they are missing.
+
+    Args:
+        config_name: a file of ``configs/`` without its ending, for example ``stage1``.
+        overrides: the user's Hydra overrides; they always win.
+        environ: ``MODEL`` names a model folder or hub id; ``WHEEL`` a local bfcl-eval wheel or folder.
+    """
+    folder = project_folder()
+    configs = folder / "configs"
+    if not (configs / f"{config_name}.yaml").is_file():
+        stages = ", ".join(sorted(path.stem for path in configs.glob("stage*.yaml")))
+        raise UserError(f"no configs/{config_name}.yaml; there are: {stages}")
+    chosen = list(overrides)
+    hardware = given(chosen, "hardware")
+    if hardware is None:
+        hardware = hardware_group(gpu_count(), sorted(path.stem for path in (configs / "hardware").glob("*.yaml")))
+        chosen.insert(0, f"hardware={hardware}")
+    if given(chosen, "data.train_files") is None or given(chosen, "data.val_files") is None:
+        _make_data(folder, environ)
+    if given(chosen, "actor_rollout_ref.model.path") is None:
+        chosen.append(f"actor_rollout_ref.model.path={_model(folder, hardware, environ)}")
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    log_file = folder / "logs" / f"{config_name}_{stamp}.log"
+    return Launch(config_dir=configs, config_name=config_name, overrides=tuple(chosen), log_file=log_file)
+
+
+def run(launch: Launch) -> int:
+    """Run the training process to its end; returns its exit status (130 after Ctrl-C)."""
+    launch.log_file.parent.mkdir(parents=True, exist_ok=True)
+    show(f"log file: {_short(launch.log_file)}")
+    command = [
+        *(sys.executable, "-u", "-m", "env_tuning.verl_plugin.main"),
+        *("--config-dir", str(launch.config_dir), "--config-name", launch.config_name),
+        *launch.overrides,
+    ]
+    with launch.log_file.open("w", encoding="utf-8", buffering=1) as log:
+        log.write(f"# {' '.join(command)}\n")
+        # A session of its own, so that the whole tree can be ended by its group id.
+        child = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            start_new_session=True, cwd=launch.config_dir.parent,
+        )  # fmt: skip
+        try:
+            last = _relay(child, log)
+        except KeyboardInterrupt:
+            show("interrupted; stopping (the last checkpoint stays, the same command continues)")
+            end_group(child, signal.SIGINT)
+            return 130
+        finally:
+            end_group(child, signal.SIGTERM)
+    if child.returncode != 0 and not last:
+        show(f"failed with status {child.returncode}; the end of {_short(launch.log_file)} says why")
+    return child.returncode
+
+
+def show(line: str) -> None:
+    """Print one line to the person at the terminal."""
+    print(f"{PROGRESS_PREFIX}{line}", flush=True)
+
+
+def end_group(child: subprocess.Popen[str], first_signal: signal.Signals) -> None:
+    """End a child and its process group: a signal, a grace period, then SIGKILL."""
+    with contextlib.suppress(ProcessLookupError):
+        if child.poll() is None:
+            os.killpg(child.pid, first_signal)
+            deadline = time.monotonic() + GRACE_SECONDS
+            while child.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _relay(child: subprocess.Popen[str], log: object) -> bool:
+    """Copy the child's output to the log, show its progress lines; tells whether it named an error itself."""
+    named_error = False
+    assert child.stdout is not None
+    for line in child.stdout:
+        log.write(line)  # type: ignore[attr-defined]
+        if line.startswith(PROGRESS_PREFIX):
+            named_error |= line.startswith(f"{PROGRESS_PREFIX}error: ")
+            print(line, end="", flush=True)
+    child.wait()
+    return named_error
+
+
+def _make_data(folder: Path, environ: Mapping[str, str]) -> None:
+    from env_tuning.data.prepare import prepare
+
+    source = environ.get("WHEEL")
+    prepare(folder / "processed_data", source=Path(source) if source else None)
+
+
+def _model(folder: Path, hardware: str, environ: Mapping[str, str]) -> str:
+    if environ.get("MODEL"):
+        return environ["MODEL"]
+    if hardware != "cpu":
+        raise UserError("no model given; set MODEL=/path/to/model (a Hugging Face folder or hub id)")
+    # In a process of its own: building the model loads torch, and this process only watches.
+    show("no GPU and no MODEL: using the embedded tiny model (made once, about two minutes)")
+    code = (
+        "import json, sys; from pathlib import Path; from env_tuning.model.embedded import embedded_model; "
+        "a = json.loads(sys.argv[1]); print('\\n' + str(embedded_model(Path(a['cache']), Path(a['tasks']), "
+        "long_context_file=Path(a['long_context']))))"
+    )
+    data = folder / "processed_data" / "bfcl_v3"
+    arguments = {
+        "cache": str(folder / ".cache" / "models"),
+        "tasks": str(data / "bfcl_train.parquet"),
+        "long_context": str(data / "long_context.json"),
+    }
+    made = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], stdout=subprocess.PIPE, text=True)
+    if made.returncode != 0:
+        raise UserError("the embedded model could not be made; the lines above say why")
+    return made.stdout.strip().splitlines()[-1]
+
+
+def _short(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
