@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -30,8 +30,12 @@ class ToolDoc:
     response: Mapping[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The document as plain JSON data, keys in the order of the fields, no response when there is none."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """The document as plain JSON data, keys in the order of the fields, no response when there is none.
+
+        Shared, not copied (a prompt lists up to 39 documents): read it, never change it.
+        """
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,7 @@ class Task:
                 releases={int(turn): tuple(names) for turn, names in json.loads(row["releases"]).items()},
                 long_context=bool(row["long_context"]),
             )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"row {row.get('id', '?')!r} is not a task of this version ({error!r}); "
                 "rebuild the data: env-tuning prepare"

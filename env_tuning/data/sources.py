@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,7 @@ def _read_checked(source: Path) -> dict[str, str]:
 def _checked(path: str, read: Callable[[str], bytes], source: Path) -> str:
     try:
         content = read(path)
-    except (OSError, KeyError, zipfile.BadZipFile):
+    except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
         raise ValueError(f"{path} cannot be read from {source}; {_fix(source)}") from None
     actual = hashlib.sha256(content).hexdigest()
     if actual != SHA256[path]:
