@@ -22,7 +22,7 @@ from env_tuning.data import sources
 from env_tuning.data.bfcl import tasks_by_id
 from env_tuning.data.rows import SCHEMA, load_tasks, task_row, write_rows
 from env_tuning.data.splits import TEST, TRAIN, TRAIN_FORMAT, VALIDATION, Category
-from env_tuning.protocols.base import PromptVersion, Protocol, ToolListing
+from env_tuning.protocols.base import PromptVersion, Protocol
 from env_tuning.protocols.think_answer import ThinkAnswer
 from env_tuning.task import Task, ToolDoc
 
@@ -30,6 +30,9 @@ __all__ = ["DATASETS", "LONG_CONTEXT", "MANIFEST", "Dataset", "Prepared", "load_
 
 MANIFEST = "manifest.json"
 LONG_CONTEXT = "bfcl_v3/long_context.json"
+
+RECIPE = 1
+"""Raise it when the same benchmark is read into other tasks, so that data of older code counts as out of date."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,18 @@ DATASETS: tuple[Dataset, ...] = (
     Dataset(path="bfcl_v3_new_prompt/bfcl_train.parquet", split="train", scenarios=TRAIN, version=_NEW),
     Dataset(path="bfcl_v3_new_prompt/bfcl_val.parquet", split="val", scenarios=VALIDATION, version=_NEW),
     Dataset(path="bfcl_v3_new_prompt/bfcl_test.parquet", split="test", scenarios=TEST, version=_NEW),
+)
+
+
+_PROBE = Task(
+    id="probe",
+    split="probe",
+    user_turns=("ask", ""),
+    initial_config="{}",
+    tool_classes=("Probe",),
+    tools=tuple(ToolDoc(name=name, description=name, parameters={"type": "dict"}) for name in ("first", "second")),
+    ground_truth=((), ("second()",)),
+    releases={1: ("second",)},
 )
 
 
@@ -153,18 +168,17 @@ def _paths() -> Iterator[str]:
 
 def _recipe(protocol: Protocol) -> dict[str, Any]:
     """Everything the contents follow from; data of another recipe is out of date."""
-    # Prompts are text in code: rendering them for a made-up tool shows a change without reading the benchmark.
-    probe = (ToolDoc(name="probe", description="A probe.", parameters={"type": "dict", "properties": {}}),)
-    prompts = {
-        version.value: protocol.system_prompt(probe, listing=ToolListing.JSON, version=version)
-        for version in PromptVersion
-    }
-    prompts["released"] = protocol.released(probe, listing=ToolListing.JSON)
     selection = [[dataset.path, dataset.split, dataset.version.value, *dataset.task_ids] for dataset in DATASETS]
     return {
+        "number": RECIPE,
         "benchmark": {"package": sources.PACKAGE, "version": sources.VERSION, "sha256": dict(sources.SHA256)},
         "protocol": protocol.name,
-        "prompts": {name: _digest(text) for name, text in prompts.items()},
+        # The layout of a row and the words of a prompt are code: the row of a made-up task shows a change to either
+        # without reading the benchmark.
+        "probe_rows": {
+            version.value: _digest(json.dumps(task_row(_PROBE, protocol, version=version, split="train", index=0)))
+            for version in PromptVersion
+        },
         "schema": _digest(str(SCHEMA)),
         "selection": _digest(json.dumps(selection)),
     }

@@ -180,7 +180,8 @@ def _checked(path: str, read: Callable[[str], bytes], source: Path) -> str:
 
 
 def _fix(source: Path) -> str:
-    return f"remove {source} or give the wheel of {PACKAGE}=={VERSION}: env-tuning prepare --source PATH"
+    damaged = "" if source.is_dir() else f"delete {source} if it is a download, or "
+    return f"{damaged}give the wheel of {PACKAGE}=={VERSION}: env-tuning prepare --source PATH"
 
 
 def _records(text: str) -> tuple[dict[str, Any], ...]:
