@@ -1,0 +1,198 @@
+"""Calculator tools: arithmetic, statistics, unit conversion, and roots and logarithms to a given precision.
+
+At parity with MathAPI of bfcl_eval 2026.3.23, quirks included: `add` joins texts and lists, overflows and
+negative powers of zero raise, results of `logarithm` and `square_root` print as mpmath and decimal objects, and a value
+converts to its own unit whatever that unit is. Precision is set on contexts of the instance's own, never on
+mpmath's or the thread's.
+
+There is no state and no cost limit. What a few characters of arguments can make expensive is `power`, `logarithm`,
+`square_root` and `round_number`; all other tools cost what their arguments weigh.
+"""
+
+from __future__ import annotations
+
+import decimal
+import functools
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import mpmath
+
+from env_tuning.environments.tool_class import ToolClass
+
+if TYPE_CHECKING:
+    from env_tuning.environments.bfcl.long_context import LongContext
+
+_METERS = MappingProxyType({"km": 1000, "m": 1, "cm": 0.01, "mm": 0.001, "um": 1e-6, "nm": 1e-9})
+
+_FACTORS = MappingProxyType(
+    {
+        "cm_to_in": 0.393701,
+        "in_to_cm": 2.54,
+        "m_to_ft": 3.28084,
+        "ft_to_m": 0.3048,
+        "m_to_yd": 1.09361,
+        "yd_to_m": 0.9144,
+        "km_to_miles": 0.621371,
+        "miles_to_km": 1.60934,
+        "kg_to_lb": 2.20462,
+        "lb_to_kg": 0.453592,
+        "celsius_to_fahrenheit": 1.8,
+        "fahrenheit_to_celsius": 5 / 9,
+    }
+)
+
+_NEEDS_NUMBER = "Input must be a number"
+_NEEDS_NUMBERS = "Both inputs must be numbers"
+_NEEDS_NUMBER_LIST = "All elements in the list must be numbers"
+_TOO_LARGE = "Conversion resulted in a value too large to represent"
+
+
+class MathAPI(ToolClass):
+    """A calculator without memory."""
+
+    def __init__(self, config: dict[str, Any], long_context: LongContext | None = None) -> None:
+        """Take nothing from the config: the benchmark has some for this class and ignores them."""
+
+    def logarithm(self, value: float, base: float, precision: int) -> dict[str, Any]:
+        """Take the logarithm to a base, to a number of decimal digits."""
+        try:
+            self._mpmath.dps = precision
+            return {"result": self._mpmath.log(value) / self._mpmath.log(base)}
+        # Whatever mpmath raises on model input is the answer, as in the benchmark.
+        except Exception as error:
+            return {"error": str(error)}
+
+    def mean(self, numbers: list[float]) -> dict[str, Any]:
+        """Average a list of numbers."""
+        if not numbers:
+            return {"error": "Cannot calculate mean of an empty list"}
+        return _attempt(lambda: _mean(numbers), _NEEDS_NUMBER_LIST)
+
+    def standard_deviation(self, numbers: list[float]) -> dict[str, Any]:
+        """Take the population standard deviation of a list of numbers."""
+        if not numbers:
+            return {"error": "Cannot calculate standard deviation of an empty list"}
+        return _attempt(lambda: _standard_deviation(numbers), _NEEDS_NUMBER_LIST)
+
+    def si_unit_conversion(self, value: float, unit_in: str, unit_out: str) -> dict[str, Any]:
+        """Convert a length between km, m, cm, mm, um and nm."""
+        if not isinstance(value, (int, float)):
+            return {"error": "Value must be a number"}
+        if unit_in not in _METERS or unit_out not in _METERS:
+            return {"error": f"Conversion from '{unit_in}' to '{unit_out}' is not supported"}
+        # Multiplied by the inverse rather than divided: the last digit of some results depends on it.
+        inverse = 1 / _METERS[unit_out]
+        return _attempt(lambda: value * _METERS[unit_in] * inverse, _TOO_LARGE, OverflowError)
+
+    def imperial_si_conversion(self, value: float, unit_in: str, unit_out: str) -> dict[str, Any]:
+        """Convert a length, weight or temperature between imperial and SI units."""
+        if not isinstance(value, (int, float)):
+            return {"error": "Value must be a number"}
+        if unit_in == unit_out:
+            return {"result": value}
+        conversion = f"{unit_in}_to_{unit_out}"
+        if conversion not in _FACTORS:
+            return {"error": f"Conversion from '{unit_in}' to '{unit_out}' is not supported"}
+        return _attempt(lambda: _convert(value, conversion), _TOO_LARGE, OverflowError)
+
+    def add(self, a: float, b: float) -> dict[str, Any]:
+        """Add two numbers."""
+        return _attempt(lambda: a + b, _NEEDS_NUMBERS)
+
+    def subtract(self, a: float, b: float) -> dict[str, Any]:
+        """Subtract the second number from the first."""
+        return _attempt(lambda: a - b, _NEEDS_NUMBERS)
+
+    def multiply(self, a: float, b: float) -> dict[str, Any]:
+        """Multiply two numbers."""
+        if not isinstance(a, (int, float)) or not isinstance(b, (int, float)):
+            return {"error": _NEEDS_NUMBERS}
+        return {"result": a * b}
+
+    def divide(self, a: float, b: float) -> dict[str, Any]:
+        """Divide the first number by the second."""
+        if b == 0:
+            return {"error": "Cannot divide by zero"}
+        return _attempt(lambda: a / b, _NEEDS_NUMBERS)
+
+    def power(self, base: float, exponent: float) -> dict[str, Any]:
+        """Raise a number to a power."""
+        return _attempt(lambda: base**exponent, _NEEDS_NUMBERS)
+
+    def square_root(self, number: float, precision: int) -> dict[str, Any]:
+        """Take the square root of a number, to a number of significant digits."""
+        try:
+            if number < 0:
+                return {"error": "Cannot calculate square root of a negative number"}
+            context = decimal.DefaultContext.copy()
+            context.prec = precision
+            return {"result": decimal.Decimal(number, context).sqrt(context)}
+        except (TypeError, decimal.InvalidOperation):
+            return {"error": "Input must be a number or computation resulted in an invalid operation"}
+
+    def absolute_value(self, number: float) -> dict[str, Any]:
+        """Take a number without its sign."""
+        return _attempt(lambda: abs(number), _NEEDS_NUMBER)
+
+    def round_number(self, number: float, decimal_places: int = 0) -> dict[str, Any]:
+        """Round a number to decimal places, halves to even."""
+        error = "First input must be a number, second input must be an integer"
+        return _attempt(lambda: round(number, decimal_places), error)
+
+    def percentage(self, part: float, whole: float) -> dict[str, Any]:
+        """Express a part as a percentage of the whole."""
+        if whole == 0:
+            return {"error": "Whole value cannot be zero"}
+        return _attempt(lambda: (part / whole) * 100, _NEEDS_NUMBERS)
+
+    def min_value(self, numbers: list[float]) -> dict[str, Any]:
+        """Take the smallest number of a list."""
+        if not numbers:
+            return {"error": "Cannot find minimum of an empty list"}
+        return _attempt(lambda: min(numbers), _NEEDS_NUMBER_LIST)
+
+    def max_value(self, numbers: list[float]) -> dict[str, Any]:
+        """Take the largest number of a list."""
+        if not numbers:
+            return {"error": "Cannot find maximum of an empty list"}
+        return _attempt(lambda: max(numbers), _NEEDS_NUMBER_LIST)
+
+    def sum_values(self, numbers: list[float]) -> dict[str, Any]:
+        """Add up a list of numbers."""
+        if not numbers:
+            return {"error": "Cannot calculate sum of an empty list"}
+        return _attempt(lambda: sum(numbers), _NEEDS_NUMBER_LIST)
+
+    @functools.cached_property
+    def _mpmath(self) -> mpmath.MPContext:
+        # Costs 0.4 ms, so only an episode that takes a logarithm makes one.
+        return mpmath.MPContext()
+
+
+def _attempt(compute: Callable[[], Any], error: str, declined: type[Exception] = TypeError) -> dict[str, Any]:
+    """The result of a computation, or the error text if it raises what the tool declines; the rest propagates."""
+    try:
+        return {"result": compute()}
+    except declined:
+        return {"error": error}
+
+
+def _mean(numbers: list[float]) -> float:
+    return sum(numbers) / len(numbers)
+
+
+def _standard_deviation(numbers: list[float]) -> float:
+    mean = _mean(numbers)
+    return math.sqrt(sum((number - mean) ** 2 for number in numbers) / len(numbers))
+
+
+def _convert(value: float, conversion: str) -> float:
+    factor = _FACTORS[conversion]
+    if conversion == "celsius_to_fahrenheit":
+        return (value * factor) + 32
+    if conversion == "fahrenheit_to_celsius":
+        return (value - 32) * factor
+    return value * factor
