@@ -372,7 +372,7 @@ class RolloutEngine:
             temperatures=torch.from_numpy(self._temperature[slots]),
             top_ks=torch.from_numpy(self._top_k[slots]),
             top_ps=torch.from_numpy(self._top_p[slots]),
-            forbidden=self._forbidden(slots, lengths + 1 < self._stoppable_from[slots]),
+            forbidden=self._forbidden(slots, lengths < self._stoppable_from[slots]),
         )
         chosen = tokens.numpy()
         self._tokens[slots, lengths] = chosen
@@ -408,7 +408,7 @@ class RolloutEngine:
 
     def _spells_stop_string(self, slot: int) -> bool:
         end = int(self._length[slot])
-        if end < self._stoppable_from[slot]:
+        if end <= self._stoppable_from[slot]:
             return False
         assert self._decode_text is not None, "requests with stop strings are refused without a tokenizer"
         stop = self._work_of(slot).request.params.stop
@@ -433,7 +433,7 @@ class RolloutEngine:
                 continue
             source, match = self._longest_prefix(item.prompt)
             ready = min(match, int(self._computed[source])) if match else 0
-            if match - ready >= self._config.min_shared_tokens:
+            if ready < match and self._row_of[source] >= self._decoding:
                 delayed.append(item)
             else:
                 self._place(item, source, ready)
@@ -469,9 +469,10 @@ class RolloutEngine:
         slot = self._choose_slot(item.request.request_id, source, ready)
         params = item.request.params
         size = len(item.prompt)
+        self._move(slot, self._active)
         if ready and slot != source:
-            self._memory.reserve(int(self._row_of[slot]) + 1, ready)
-            self._memory.copy(int(self._row_of[source]), int(self._row_of[slot]), ready)
+            self._memory.reserve(self._active + 1, ready)
+            self._memory.copy(int(self._row_of[source]), self._active, ready)
         self._computed[slot] = ready
         self._owner[slot] = item.request.request_id
         self._work[slot] = _Work(item.request, item.future, ready)
@@ -488,7 +489,6 @@ class RolloutEngine:
             draws = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
             self._uniforms[slot, :outputs] = draws.random(outputs, dtype=np.float32)
         self.stats["reused_tokens"] += ready
-        self._move(slot, self._active)
         self._filling += 1
         if size - ready == 1:
             self._start_decoding(slot)

@@ -46,7 +46,7 @@ class SamplingParams:
 
     Attributes:
         max_tokens: Most tokens to generate; None fills the context.
-        min_tokens: Stop tokens are not sampled, and stop strings not looked for, before this many tokens.
+        min_tokens: Tokens that come before any stop token may be sampled or any stop string be looked for.
         temperature: Divides the logits; 0 takes the most likely token.
         top_k: Sample among the k most likely tokens; 0 or -1 means all.
         top_p: Sample among the fewest tokens whose probabilities sum to at least this.
