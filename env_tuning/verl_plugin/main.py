@@ -1,0 +1,175 @@
+"""``python -m env_tuning.verl_plugin.main --config-dir configs --config-name stage1 [overrides]``: train.
+
+Owns: the environment of a run (variables that verl, Ray and torch read when they are imported, Ray's folder, clean
+ends) and the two ways to start verl's task runner. Refuses: making data or models (`env_tuning.launch`), training.
+
+On a CPU the task runner lives in this process, one process and six seconds less than verl's own entry; on GPU nodes
+it is verl's Ray actor, as in ``verl.trainer.main_ppo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from env_tuning.errors import UserError
+from env_tuning.verl_plugin.compose import compose_config
+from env_tuning.verl_plugin.progress import PREFIX, Progress
+
+_PACKAGES = Path(__file__).resolve().parents[2]
+_RAY_PREFIX = "et-"
+_PLUGIN = "env_tuning.verl_plugin.registration"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage; returns the exit status: 0, 1 for a failure, 2 for something the user has to fix."""
+    parser = argparse.ArgumentParser(description="Train one stage with verl.")
+    parser.add_argument("--config-dir", type=Path, default=Path("configs"))
+    parser.add_argument("--config-name", required=True)
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, for example trainer.total_epochs=1")
+    given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, _stop)
+    try:
+        config = compose_config(given.config_dir, given.config_name, given.overrides)
+        complete(config)
+        set_environment(config, os.environ)
+        train(config)
+    except UserError as error:
+        print(f"{PREFIX}error: {error}", flush=True)
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        first_line = next(iter(str(error).strip().splitlines()), "")
+        print(f"{PREFIX}error: {type(error).__name__}: {first_line}", flush=True)
+        return 1
+    return 0
+
+
+def complete(config: DictConfig) -> None:
+    """Fill in what the files cannot know: absolute paths, and workers for verl's own reward function.
+
+    Raises:
+        UserError: two rewards are configured.
+    """
+    with open_dict(config):
+        # Ray actors may start elsewhere.
+        config.env_tuning.output_dir = str(Path(config.env_tuning.output_dir).expanduser().absolute())
+        router = config.actor_rollout_ref.rollout.router_config_path
+        if router and not Path(router).is_absolute() and not Path(router).exists():
+            config.actor_rollout_ref.rollout.router_config_path = str(_PACKAGES / router)
+        if config.reward.custom_reward_function.path:
+            if config.env_tuning.reward is not None:
+                raise UserError(
+                    "env_tuning.reward and reward.custom_reward_function.path are both set; set one of them to null"
+                )
+            config.reward.num_workers = config.reward.num_workers or 1
+
+
+def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> None:
+    """Set the variables that verl, Ray, torch and transformers read when imported; what is set already stays."""
+    wanted = {
+        "VERL_USE_EXTERNAL_MODULES": _PLUGIN,
+        "TENSORBOARD_DIR": str(Path(config.env_tuning.output_dir) / "tensorboard"),
+        "TOKENIZERS_PARALLELISM": "false",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "TQ_NUM_THREADS": "1",
+    }
+    if config.trainer.device == "cpu":
+        wanted |= {
+            "VERL_PLATFORM": "cpu",
+            # Ray would start idle workers that verl's runtime environment makes useless.
+            "RAY_enable_worker_prestart": "0",
+            "RAY_prestart_worker_first_driver": "0",
+            # Ray 2.60 writes a token into the home folder otherwise; the cluster is this machine alone.
+            "RAY_AUTH_MODE": "disabled",
+        }
+    if config.env_tuning.threads is not None:
+        wanted["OMP_NUM_THREADS"] = str(config.env_tuning.threads)
+    if Path(str(config.actor_rollout_ref.model.path)).expanduser().is_dir():
+        wanted["HF_HUB_OFFLINE"] = "1"
+    for name, value in wanted.items():
+        environ.setdefault(name, value)
+
+
+def train(config: DictConfig) -> None:
+    """Run verl to the end."""
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    from env_tuning.verl_plugin.task_runner import TaskRunner
+
+    try:
+        validate_config(
+            config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config)
+        )
+    except (AssertionError, ValueError) as error:
+        raise UserError(f"verl refuses the configuration: {error}") from error
+    if config.trainer.device == "cpu":
+        with local_ray(config):
+            TaskRunner().run(config)
+    else:
+        import ray
+        from verl.trainer.main_ppo import run_ppo
+
+        _forward_environment(config)
+        run_ppo(config, task_runner_class=ray.remote(TaskRunner))
+        ray.shutdown()
+    Progress(Path(config.env_tuning.output_dir)).tell("done")
+
+
+@contextlib.contextmanager
+def local_ray(config: DictConfig) -> Iterator[None]:
+    """A Ray cluster of this process's own, with a short folder of its own, both gone afterwards."""
+    import ray
+    from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
+
+    _sweep_ray_folders()
+    # Ray puts sockets into it, and a socket's path ends at 107 characters.
+    folder = tempfile.mkdtemp(prefix=f"{_RAY_PREFIX}{os.getpid()}-", dir="/tmp")
+    # verl/trainer/main_ppo.py:run_ppo does the same before it makes the actor.
+    runtime_env = get_ppo_ray_runtime_env(config)
+    runtime_env["env_vars"]["TRANSFER_QUEUE_ENABLE"] = os.environ["TRANSFER_QUEUE_ENABLE"] = "1"
+    options: dict[str, Any] = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)  # type: ignore[assignment]
+    options.pop("runtime_env", None)
+    try:
+        ray.init(**{"_temp_dir": folder, **options}, runtime_env=runtime_env)
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep_ray_folders() -> None:
+    """Remove the Ray folders of runs that were killed: the name carries the process id."""
+    for folder in Path("/tmp").glob(f"{_RAY_PREFIX}*-*"):
+        owner = folder.name[len(_RAY_PREFIX) :].partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forward_environment(config: DictConfig) -> None:
+    """Give Ray workers on other nodes the variables that `set_environment` set here."""
+    names = ("VERL_USE_EXTERNAL_MODULES", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "HF_HUB_OFFLINE")
+    with open_dict(config):
+        runtime_env = config.ray_kwargs.ray_init.runtime_env
+        variables = {name: os.environ[name] for name in names if name in os.environ}
+        runtime_env.env_vars = {**variables, **(runtime_env.get("env_vars") or {})}
+
+
+def _stop(*_: Any) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
