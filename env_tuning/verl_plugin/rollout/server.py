@@ -76,6 +76,8 @@ class TransformersServer:
         self._rejecting = False
         model = _build_model(config)
         engine = RolloutEngine(model, config.engine, eos_ids=eos_ids(config.model_path), decode=_decoder(config))
+        # verl's metrics need a number; 0 is the step before the first update.
+        engine.version = 0 if config.load_weights else None
         self._thread = EngineThread(engine)
 
     async def ready(self) -> int:
