@@ -13,9 +13,8 @@ from collections.abc import Sequence
 
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.environments.bfcl.long_context import LongContext
-from env_tuning.environments.registry import make_environment
-from env_tuning.episode import Episode, Limits
-from env_tuning.judge import replay_ground_truth
+from env_tuning.episode import Episode, Rules
+from env_tuning.prepared_task import prepare_task
 from env_tuning.protocols import PromptVersion, Protocol, ThinkAnswer, ToolListing
 from env_tuning.task import Task, ToolDoc
 from env_tuning.trajectory import StopReason, Trajectory
@@ -60,7 +59,7 @@ def demonstration(
     seed: int = 0,
     protocol: Protocol | None = None,
     version: PromptVersion = PromptVersion.V1,
-    limits: Limits | None = None,
+    rules: Rules | None = None,
     long_context: LongContext | None = None,
 ) -> list[Message]:
     """The messages of one perfect episode, from the system prompt to the last answer.
@@ -73,30 +72,21 @@ def demonstration(
         seed: chooses the wording and, with `Pacing.MIXED`, the spreading; the task's id is part of the choice.
         protocol: how the model speaks; `ThinkAnswer` by default.
         version: which system prompt.
-        limits: of the episode; the training default if not given.
+        rules: of the episode; the training default if not given.
         long_context: the padding data, for long-context tasks.
 
     Raises:
         ImperfectDemonstrationError: the judge did not find every turn correct.
         ValueError: the ground truth does not fit the documented parameters of a tool.
     """
-    protocol = protocol or ThinkAnswer()
-    limits = limits or Limits()
-    padding = long_context if task.long_context else None
-    world, twin_world = (make_environment(task.tool_classes, task.initial_config, padding) for _ in range(2))
+    protocol, rules = protocol or ThinkAnswer(), rules or Rules()
     episode = Episode(
-        task,
-        environment=world,
-        twin=replay_ground_truth(task, twin_world),
-        protocol=protocol,
-        limits=limits,
-        listing=listing,
-        version=version,
+        prepare_task(task, protocol=protocol, listing=listing, version=version, long_context=long_context), rules
     )
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
     for turn in range(task.turns):
-        for text in _turn_texts(task, turn, protocol, pacing, limits, rng):
+        for text in _turn_texts(task, turn, protocol, pacing, rules, rng):
             messages.append({"role": "assistant", "content": text})
             reaction = episode.step(text)
             if not reaction.over:
@@ -118,14 +108,14 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, limits: Limits, rng: random.Random
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
 ) -> list[str]:
     """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
     texts = []
-    for batch in _batches(calls, pacing, limits.steps_per_turn - 1, rng):
+    for batch in _batches(calls, pacing, rules.steps_per_turn - 1, rng):
         names = " and ".join(dict.fromkeys(call.name for call in batch))
         texts.append(protocol.write_calls(batch, rng.choice(_CALL_THOUGHTS).format(names=names)))
     thoughts, answers = _closing_words(task, turn)
@@ -157,7 +147,8 @@ def _closing_words(task: Task, turn: int) -> tuple[Sequence[str], Sequence[str]]
 def _must_be_perfect(trajectory: Trajectory) -> None:
     if trajectory.stop is StopReason.COMPLETED and trajectory.correct_turns == trajectory.turns:
         return
-    wrong = [verdict for verdict in trajectory.verdicts if not verdict.correct]
+    wrong = [f"turn {verdict.turn} ({verdict.failure})" for verdict in trajectory.verdicts if not verdict.correct]
     raise ImperfectDemonstrationError(
-        f"the ground truth of {trajectory.task_id} solved {trajectory.correct_turns} of {trajectory.turns} turns: {wrong}"
+        f"the ground truth of {trajectory.task_id} is not imitated: it ended {trajectory.stop.value}, "
+        f"and the judge found wrong: {', '.join(wrong) or 'nothing'}"
     )

@@ -1,1 +1,1 @@
-"""model."""
+"""The embedded default model: tokenizer, configuration, warm start, cache."""

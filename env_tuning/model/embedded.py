@@ -1,0 +1,190 @@
+"""The embedded default model: made on the machine when there is no GPU and no model was given.
+
+Owns: what it is made from, its folder and the cache. Refuses: downloading anything, and reading other tasks than those
+it is given: validation and test tasks must never reach the tokenizer or the warm start.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import torch
+import transformers
+from transformers import Qwen3ForCausalLM
+
+from env_tuning.data.demonstrations import Message, Pacing, demonstration
+from env_tuning.data.rows import load_tasks
+from env_tuning.environments.bfcl.long_context import LongContext
+from env_tuning.model.tiny import SIZES, TinySize, tiny_config
+from env_tuning.model.tokenizer import train_tokenizer
+from env_tuning.model.warm_start import WarmStart, WarmStartFigures, warm_start
+from env_tuning.protocols import ToolListing
+from env_tuning.task import Task
+
+RECIPE_VERSION = 1
+"""Raise it when a change of this room's code makes another model from the same settings."""
+
+FIGURES_FILE = "warm_start.json"
+
+_PACKAGES = ("torch", "transformers", "tokenizers")
+
+_CARD = """\
+# Embedded model
+
+A {parameters:,}-parameter Qwen3 with a tokenizer of its own, made on this machine by env_tuning for training runs
+without a GPU. It was warm-started on the ground truth of {tasks} training tasks ({demonstrations} demonstrations,
+{steps} steps, {seconds} s) and is meant to be trained further with reinforcement learning. It knows these tools and
+this protocol, and no language beyond them. Figures: `{figures_file}`.
+"""
+
+
+def embedded_model(
+    cache: Path,
+    tasks_file: Path,
+    *,
+    long_context_file: Path | None = None,
+    seed: int = 0,
+    size: str | TinySize = "small",
+    pieces: int = 4096,
+    settings: WarmStart | None = None,
+    variants: int = 2,
+    listing: ToolListing = ToolListing.SIGNATURES,
+    report: Callable[[str], None] = print,
+) -> Path:
+    """The folder of the model, built first if this cache does not hold it.
+
+    Args:
+        cache: folder for models; created if missing.
+        tasks_file: parquet file of training tasks.
+        long_context_file: the padding data, needed if the file holds long-context tasks.
+        seed: of weights, wording and order.
+        size: a name from `SIZES`, or a shape.
+        pieces: upper limit of the vocabulary.
+        settings: of the warm start.
+        variants: demonstrations per task, each with other wording and other spreading of calls over messages.
+        listing: how demonstrations show the tools; train with the same.
+        report: takes lines of progress.
+
+    Returns:
+        a folder for ``AutoModelForCausalLM.from_pretrained`` and ``AutoTokenizer.from_pretrained``.
+
+    Raises:
+        ValueError: an unknown size, or a tasks file that is missing or of another version.
+    """
+    shape = _shape(size)
+    settings = settings or WarmStart()
+    tasks = load_tasks(tasks_file)
+    recipe = {
+        "recipe_version": RECIPE_VERSION,
+        "seed": seed,
+        "size": asdict(shape),
+        "pieces": pieces,
+        "settings": asdict(settings),
+        "variants": variants,
+        "listing": listing.value,
+        "tasks_sha256": _sha256(tasks_file),
+        "long_context_sha256": long_context_file and _sha256(long_context_file),
+        "packages": {package: version(package) for package in _PACKAGES},
+    }
+    folder = cache / f"embedded-{_key(recipe)}"
+    if _is_whole(folder):
+        return folder
+    report("making the embedded model (once; it is kept for the next runs)")
+    padding = LongContext.load(long_context_file) if long_context_file else None
+    demonstrations = _demonstrations(tasks, seed, variants, listing, padding)
+    cache.mkdir(parents=True, exist_ok=True)
+    # Built elsewhere and renamed at the end: a killed build leaves nothing under the final name.
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".building-", ignore_cleanup_errors=True) as scratch:
+        built = Path(scratch) / "model"
+        figures = _build(built, demonstrations, shape, pieces, settings, seed, report)
+        _write_card(built, figures, len(tasks), recipe)
+        _publish(built, folder)
+    report(f"the embedded model is in {folder} (loss {figures.loss}, {figures.seconds} s)")
+    return folder
+
+
+def _shape(size: str | TinySize) -> TinySize:
+    if isinstance(size, TinySize):
+        return size
+    if size not in SIZES:
+        raise ValueError(f"no size named {size!r}; known: {', '.join(SIZES)}")
+    return SIZES[size]
+
+
+def _demonstrations(
+    tasks: Sequence[Task], seed: int, variants: int, listing: ToolListing, padding: LongContext | None
+) -> list[list[Message]]:
+    return [
+        demonstration(task, pacing=Pacing.MIXED, listing=listing, seed=seed * variants + variant, long_context=padding)
+        for variant in range(variants)
+        for task in tasks
+    ]
+
+
+def _build(
+    folder: Path,
+    demonstrations: Sequence[Sequence[Message]],
+    size: TinySize,
+    pieces: int,
+    settings: WarmStart,
+    seed: int,
+    report: Callable[[str], None],
+) -> WarmStartFigures:
+    tokenizer = train_tokenizer(
+        (message["content"] for messages in demonstrations for message in messages), pieces=pieces
+    )
+    # PyTorch's global generator, because weights are initialised with it; the caller's state comes back.
+    with torch.random.fork_rng(devices=[]):
+        transformers.set_seed(seed)
+        model = Qwen3ForCausalLM(tiny_config(size, tokenizer))
+        figures = warm_start(
+            model, tokenizer, demonstrations, settings, workspace=folder.parent, seed=seed, report=report
+        )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return figures
+
+
+def _write_card(folder: Path, figures: WarmStartFigures, tasks: int, recipe: dict[str, Any]) -> None:
+    card = _CARD.format(tasks=tasks, figures_file=FIGURES_FILE, **asdict(figures))
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    record = {"figures": asdict(figures), "recipe": recipe, "files": files}
+    (folder / FIGURES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file of a finished build is there, at its recorded size."""
+    try:
+        files = json.loads((folder / FIGURES_FILE).read_text(encoding="utf-8"))["files"]
+        return all((folder / name).stat().st_size == size for name, size in files.items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _publish(built: Path, folder: Path) -> None:
+    """Give a finished build its final name, in place of a broken one; another process's finished one stays."""
+    if _is_whole(folder):
+        return
+    rmtree(folder, ignore_errors=True)
+    try:
+        built.rename(folder)
+    except OSError:
+        if not _is_whole(folder):
+            raise
+
+
+def _key(recipe: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,205 @@
+"""Supervised warm start of the embedded model on demonstrations.
+
+Owns: turning messages into tokens with labels, and the settings of one short run of `transformers.Trainer`. Refuses:
+a training loop of its own, choosing the demonstrations (`embedded.py`), and perfection: reinforcement learning needs a
+model that succeeds often and fails often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import (
+    DataCollatorForSeq2Seq,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Qwen3ForCausalLM,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from env_tuning.data.demonstrations import Message
+
+Example = dict[str, list[int]]
+"""``input_ids`` and ``labels`` of one demonstration, of equal length."""
+
+NO_LOSS = -100
+"""The label of tokens that the model reads and does not write (PyTorch's convention)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStart:
+    """How long and how hard to train.
+
+    Attributes:
+        steps: optimiser updates.
+        batch_size: demonstrations per update.
+        learning_rate: peak of a schedule that rises for the first tenth and falls along a cosine to zero.
+        longest: demonstrations of more tokens are left out; one of them can cost as much as all the others.
+        threads: of PyTorch. Fixed rather than all cores, so that every machine builds nearly the same model.
+    """
+
+    steps: int = 150
+    batch_size: int = 8
+    learning_rate: float = 3e-3
+    longest: int = 4096
+    threads: int = 2
+
+    def __post_init__(self) -> None:
+        """Reject runs that cannot train."""
+        if min(self.steps, self.batch_size, self.longest, self.threads) < 1 or self.learning_rate <= 0:
+            raise ValueError(f"{self}: every setting must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarmStartFigures:
+    """What one warm start did; counts of tokens are of one pass over the demonstrations that were kept."""
+
+    steps: int
+    demonstrations: int
+    left_out: int
+    tokens: int
+    supervised_tokens: int
+    parameters: int
+    loss: float
+    """Mean loss per supervised token over the last tenth of the steps, in nats."""
+    seconds: float
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Example:
+    """Render a demonstration with the tokenizer's template; only what the assistant writes has labels."""
+    encoded = tokenizer.apply_chat_template(
+        list(messages), return_dict=True, return_assistant_tokens_mask=True, add_generation_prompt=False
+    )
+    ids, mask = encoded["input_ids"], encoded["assistant_masks"]
+    return {"input_ids": ids, "labels": [token if own else NO_LOSS for token, own in zip(ids, mask, strict=True)]}
+
+
+def warm_start(
+    model: Qwen3ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    demonstrations: Sequence[Sequence[Message]],
+    settings: WarmStart,
+    *,
+    workspace: Path,
+    seed: int = 0,
+    report: Callable[[str], None] = print,
+) -> WarmStartFigures:
+    """Train the model in place.
+
+    Args:
+        model: its weights are changed.
+        tokenizer: with the chat template that rollouts will use.
+        demonstrations: messages of perfect episodes.
+        settings: of the run.
+        workspace: the only folder the trainer may write to.
+        seed: of the order of demonstrations.
+        report: takes a line of progress now and then.
+
+    Raises:
+        ValueError: no demonstration is short enough.
+    """
+    encoded = [encode(tokenizer, messages) for messages in demonstrations]
+    examples = [example for example in encoded if len(example["input_ids"]) <= settings.longest]
+    if not examples:
+        raise ValueError(f"no demonstration has at most {settings.longest} tokens; raise WarmStart.longest")
+    started = time.monotonic()
+    with _threads(settings.threads):
+        trainer = _AssistantLossTrainer(
+            model=model,
+            args=_arguments(settings, workspace, seed),
+            train_dataset=examples,  # type: ignore[arg-type]
+            data_collator=DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=NO_LOSS),
+            callbacks=[_Progress(report)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return WarmStartFigures(
+        steps=settings.steps,
+        demonstrations=len(examples),
+        left_out=len(encoded) - len(examples),
+        tokens=sum(len(example["input_ids"]) for example in examples),
+        supervised_tokens=sum(label != NO_LOSS for example in examples for label in example["labels"]),
+        parameters=model.num_parameters(),
+        loss=round(losses[-1], 4),
+        seconds=round(time.monotonic() - started, 1),
+    )
+
+
+class _AssistantLossTrainer(Trainer):
+    """Computes logits where there are labels only: four fifths of the positions have none, and with a vocabulary
+    this large for a model this small the logits would be most of the work.
+    """  # noqa: D205
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        labels = inputs["labels"][:, 1:]
+        # No attention mask: padding is on the right, where causal attention never looks.
+        hidden = model.model(input_ids=inputs["input_ids"]).last_hidden_state[:, :-1]
+        chosen = labels != NO_LOSS
+        return cross_entropy(model.lm_head(hidden[chosen]), labels[chosen])
+
+
+class _Progress(TrainerCallback):
+    """One line per log entry, in place of the trainer's bars and dictionaries."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if logs and "loss" in logs:
+            self._report(f"warm start: step {state.global_step}/{state.max_steps}, loss {logs['loss']:.3f}")
+
+
+def _arguments(settings: WarmStart, workspace: Path, seed: int) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(workspace),
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        train_sampling_strategy="group_by_length",
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, settings.steps // 10),
+        weight_decay=0.01,
+        adam_beta2=0.99,
+        seed=seed,
+        use_cpu=True,
+        logging_steps=max(1, settings.steps // 10),
+        logging_first_step=False,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+    )
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
