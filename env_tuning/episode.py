@@ -1,20 +1,19 @@
 """The state machine of one episode: messages in, next messages and records out.
 
-Owns: turns, steps, limits, forced closes, the release of held-back tools. Refuses: tokens, rewards, verl. An
-episode is single-use; everything it touches belongs to it alone, except the twin's turns, which it only reads.
+Owns: turns, steps, the rules of an episode, forced closes. Refuses: tokens, rewards, verl. An episode is single-use;
+everything it touches belongs to it alone, except the `PreparedTask`, which it only reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from env_tuning.calls import ToolCall
 from env_tuning.environments.environment import CallStatus, Environment, ToolResult, unknown_tool
-from env_tuning.judge import TwinTurn, judge_turn
-from env_tuning.protocols.base import Answer, Malformed, PromptVersion, Protocol, ToolListing, UseTools
-from env_tuning.task import Task
-from env_tuning.trajectory import CallRecord, StepOutcome, StepRecord, StopReason, Trajectory, TurnVerdict
+from env_tuning.judge import judge_turn
+from env_tuning.prepared_task import PreparedTask
+from env_tuning.protocols.base import Answer, Malformed, UseTools
+from env_tuning.trajectory import CallRecord, LimitHit, StepOutcome, StepRecord, StopReason, Trajectory, TurnVerdict
 
 _REFUSED = (
     "(System warning: nothing needed to be called in this turn; your calls were not run. "
@@ -23,63 +22,51 @@ _REFUSED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits of an episode that are counted in messages.
+class Rules:
+    """What an episode allows. Every limit that is hit is recorded in the trajectory.
 
     Attributes:
-        steps_per_turn: assistant messages in one turn; the last one closes the turn whatever it is. The paper's
-            code allows 6, the benchmark's evaluation 20.
+        steps_per_turn: assistant messages in one turn; the last one closes the turn whatever it is. The authors'
+            code allows 6.
+        calls_per_step: calls that run in one message; the model is told that the rest did not.
+        result_characters: characters of one result that the model sees; the judge compares whole results.
+        official: as the benchmark evaluates. Held-back tools are callable before their release, calls in a turn
+            without ground truth run and such turns are not checked, and a turn that runs out of steps ends the episode.
     """
 
     steps_per_turn: int = 10
+    calls_per_step: int = 64
+    result_characters: int = 20_000
+    official: bool = False
 
     def __post_init__(self) -> None:
-        """Reject limits under which no turn can be solved."""
-        if self.steps_per_turn < 1:
-            raise ValueError(f"steps_per_turn is {self.steps_per_turn}; it must be at least 1")
+        """Reject limits under which nothing can be solved."""
+        for name in ("steps_per_turn", "calls_per_step", "result_characters"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Reaction:
     """What follows an assistant message: the next message, or the end ("" then)."""
 
     over: bool
     content: str
     step: StepRecord
+    verdict: TurnVerdict | None
+    """The judge's word, if the message closed its turn."""
 
 
 class Episode:
     """One run of one task."""
 
-    def __init__(
-        self,
-        task: Task,
-        *,
-        environment: Environment,
-        twin: Sequence[TwinTurn],
-        protocol: Protocol,
-        limits: Limits,
-        listing: ToolListing = ToolListing.JSON,
-        version: PromptVersion = PromptVersion.V1,
-    ) -> None:
-        """Open the episode at turn 0.
-
-        Args:
-            task: what is asked.
-            environment: a fresh environment of the task.
-            twin: the reference, one entry per turn (`judge.replay_ground_truth`).
-            protocol: how the model speaks.
-            limits: counted in messages.
-            listing: how tools are shown.
-            version: which system prompt.
-        """
-        self.task = task
-        self._environment = environment
-        self._twin = twin
-        self._protocol = protocol
-        self._limits = limits
-        self._listing = listing
-        self._system = protocol.system_prompt(task.visible_tools(0), listing=listing, version=version)
+    def __init__(self, prepared: PreparedTask, rules: Rules | None = None) -> None:
+        """Open the episode at turn 0, in a fresh environment."""
+        self.task = prepared.task
+        self.environment: Environment = prepared.environment()
+        self._prepared = prepared
+        self._protocol = prepared.protocol
+        self._rules = rules or Rules()
         self._turn = 0
         self._steps_in_turn = 0
         self._called_in_turn = False
@@ -95,7 +82,10 @@ class Episode:
 
     def opening(self) -> list[dict[str, str]]:
         """The messages before the first generation: system prompt and the first request."""
-        return [{"role": "system", "content": self._system}, {"role": "user", "content": self._request(0)}]
+        return [
+            {"role": "system", "content": self._prepared.system},
+            {"role": "user", "content": self._prepared.requests[0]},
+        ]
 
     def step(self, text: str) -> Reaction:
         """Take one complete assistant message."""
@@ -106,7 +96,7 @@ class Episode:
             return self._go_on(text, StepOutcome.FORMAT_ERROR, (), self._protocol.format_feedback(action))
         if isinstance(action, Answer):
             return self._close_turn(text, StepOutcome.ANSWER, ())
-        if not self.task.ground_truth[self._turn]:
+        if not self.task.ground_truth[self._turn] and not self._rules.official:
             return self._refuse_calls(text, action)
         return self._run_calls(text, action)
 
@@ -131,8 +121,8 @@ class Episode:
             steps=tuple(self._steps),
             verdicts=tuple(self._verdicts),
             stop=self._stop or StopReason.ABORTED,
-            system_prompt=self._system,
-            first_request=self._request(0),
+            system_prompt=self._prepared.system,
+            first_request=self._prepared.requests[0],
         )
 
     def _must_be_open(self) -> None:
@@ -140,19 +130,35 @@ class Episode:
             raise RuntimeError(f"episode of {self.task.id} is over ({self._stop}); episodes are single-use")
 
     def _run_calls(self, text: str, action: UseTools) -> Reaction:
-        results = [self._call(call) for call in action.calls]
+        limit = self._rules.calls_per_step
+        runnable, excess = action.calls[:limit], action.calls[limit:]
+        results = [self._call(call) for call in runnable]
         self._called_in_turn = True
         self._responses.extend(result.text for result in results)
         failed = any(result.status is CallStatus.EXCEPTION for result in results)
         outcome = StepOutcome.CALLS_FAILED if failed else StepOutcome.CALLS_OK
-        records = tuple(_record(call, result) for call, result in zip(action.calls, results, strict=True))
-        return self._go_on(text, outcome, records, self._protocol.observation([result.text for result in results]))
+        records = tuple(
+            [_record(call, result) for call, result in zip(runnable, results, strict=True)]
+            + [_record(call, None) for call in excess]
+        )
+        shown = [self._shown(result.text) for result in results]
+        hits = [LimitHit.RESULT_CHARACTERS for result, text in zip(results, shown, strict=True) if result.text != text]
+        if excess:
+            shown += [f"Not run: at most {limit} calls run in one message."] * len(excess)
+            hits.append(LimitHit.CALLS_PER_STEP)
+        return self._go_on(text, outcome, records, self._protocol.observation(shown), tuple(hits))
 
     def _call(self, call: ToolCall) -> ToolResult:
         # A tool that is held back does not exist yet, also for a model that guesses its name.
-        if call.name in self.task.held_back(self._turn):
+        if call.name in self._prepared.held_back[self._turn] and not self._rules.official:
             return unknown_tool(call.name)
-        return self._environment.call(call)
+        return self.environment.call(call)
+
+    def _shown(self, result: str) -> str:
+        limit = self._rules.result_characters
+        if len(result) <= limit:
+            return result
+        return f"{result[:limit]} [... {len(result) - limit} more characters are not shown]"
 
     def _refuse_calls(self, text: str, action: UseTools) -> Reaction:
         """The turn lacks a tool or a value: calling is wrong, and is not run so that later turns stay comparable."""
@@ -160,55 +166,62 @@ class Episode:
         records = tuple(_record(call, None) for call in action.calls)
         return self._close_turn(text, StepOutcome.CALLS_REFUSED, records, prefix=_REFUSED)
 
-    def _go_on(self, text: str, outcome: StepOutcome, calls: tuple[CallRecord, ...], message: str) -> Reaction:
-        """Stay in the turn, unless this was its last step."""
-        if self._steps_in_turn >= self._limits.steps_per_turn:
-            return self._close_turn(text, outcome, calls)
-        return self._react(text, outcome, calls, message, closed_turn=False)
-
-    def _close_turn(self, text: str, outcome: StepOutcome, calls: tuple[CallRecord, ...], prefix: str = "") -> Reaction:
-        self._verdicts.append(
-            judge_turn(
-                self._turn,
-                environment=self._environment,
-                twin=self._twin[self._turn],
-                responses=self._responses,
-                called_tools=self._called_in_turn,
-                answered=outcome is StepOutcome.ANSWER,
-            )
-        )
-        following = self._turn + 1
-        message = ""
-        if following == self.task.turns:
-            self._stop = StopReason.COMPLETED
-        else:
-            message = prefix + self._request(following)
-        reaction = self._react(text, outcome, calls, message, closed_turn=True)
-        self._turn, self._steps_in_turn, self._called_in_turn = following, 0, False
-        return reaction
-
-    def _react(
-        self, text: str, outcome: StepOutcome, calls: tuple[CallRecord, ...], message: str, *, closed_turn: bool
+    def _go_on(
+        self,
+        text: str,
+        outcome: StepOutcome,
+        calls: tuple[CallRecord, ...],
+        message: str,
+        limits: tuple[LimitHit, ...] = (),
     ) -> Reaction:
-        step = StepRecord(
-            turn=self._turn, text=text, outcome=outcome, calls=calls, observation=message, closed_turn=closed_turn
+        """Stay in the turn, unless this was its last step."""
+        if self._steps_in_turn >= self._rules.steps_per_turn:
+            return self._close_turn(text, outcome, calls, limits=(*limits, LimitHit.STEPS_PER_TURN))
+        return self._react(
+            StepRecord(turn=self._turn, text=text, outcome=outcome, calls=calls, observation=message, limits=limits)
         )
-        self._steps.append(step)
-        return Reaction(over=self.over, content=message, step=step)
 
-    def _request(self, turn: int) -> str:
-        """The user's message of a turn, with the documents of tools released at it."""
-        released = self.task.released_tools(turn)
-        parts = [self._protocol.released(released, listing=self._listing)] if released else []
-        if self.task.user_turns[turn]:
-            parts.append(self.task.user_turns[turn])
-        return "\n".join(parts)
+    def _close_turn(
+        self,
+        text: str,
+        outcome: StepOutcome,
+        calls: tuple[CallRecord, ...],
+        prefix: str = "",
+        limits: tuple[LimitHit, ...] = (),
+    ) -> Reaction:
+        turn = self._turn
+        verdict = judge_turn(
+            turn,
+            environment=self.environment,
+            twin=self._prepared.twin[turn],
+            responses=self._responses,
+            called_tools=self._called_in_turn,
+            answered=outcome is StepOutcome.ANSWER,
+            official=self._rules.official,
+        )
+        self._verdicts.append(verdict)
+        message = ""
+        if turn + 1 == self.task.turns:
+            self._stop = StopReason.COMPLETED
+        elif self._rules.official and LimitHit.STEPS_PER_TURN in limits:
+            self._stop = StopReason.STEPS_PER_TURN
+        else:
+            message = prefix + self._prepared.requests[turn + 1]
+        self._turn, self._steps_in_turn, self._called_in_turn = turn + 1, 0, False
+        step = StepRecord(
+            turn=turn, text=text, outcome=outcome, calls=calls, observation=message, closed_turn=True, limits=limits
+        )
+        return self._react(step, verdict)
+
+    def _react(self, step: StepRecord, verdict: TurnVerdict | None = None) -> Reaction:
+        self._steps.append(step)
+        return Reaction(over=self.over, content=step.observation, step=step, verdict=verdict)
 
 
 def _record(call: ToolCall, result: ToolResult | None) -> CallRecord:
     return CallRecord(
         name=call.name,
         arguments=dict(call.arguments),
-        result=result and result.text,
-        status=result and result.status.value,
+        result=result.text if result else None,
+        status=result.status.value if result else None,
     )

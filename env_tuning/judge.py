@@ -48,6 +48,7 @@ def judge_turn(
     responses: Iterable[str],
     called_tools: bool,
     answered: bool,
+    official: bool = False,
 ) -> TurnVerdict:
     """Judge the turn that was just closed.
 
@@ -59,11 +60,13 @@ def judge_turn(
             known from an earlier turn counts (as in the benchmark).
         called_tools: whether a call ran in this turn.
         answered: whether the turn was closed by an answer.
+        official: as the benchmark judges: a turn without ground truth is not checked at all.
     """
     expects_calls = bool(twin.responses)
     if not expects_calls:
-        failure = None if answered else TurnFailure.CALLED_WITHOUT_NEED if called_tools else TurnFailure.NO_ANSWER
-        return TurnVerdict(turn=turn, correct=answered, failure=failure, forced=not answered, expects_calls=False)
+        correct = answered or official
+        failure = None if correct else TurnFailure.CALLED_WITHOUT_NEED if called_tools else TurnFailure.NO_ANSWER
+        return TurnVerdict(turn=turn, correct=correct, failure=failure, forced=not answered, expects_calls=False)
     mismatched = environment.mismatches(twin.states)
     missing = tuple((Counter(twin.responses) - Counter(responses)).elements())
     if not called_tools:

@@ -44,6 +44,8 @@ class StopReason(enum.Enum):
     """The next message no longer fits into the response or context length."""
     MESSAGE_LENGTH = "message_length"
     """One assistant message hit the limit of tokens per message before it ended."""
+    STEPS_PER_TURN = "steps_per_turn"
+    """Official mode: the steps of a turn ran out, and the benchmark gives up the task."""
     ABORTED = "aborted"
     """The rollout was stopped from outside."""
 
@@ -66,6 +68,17 @@ class TurnFailure(enum.Enum):
     """The right act was to call nothing."""
     NO_ANSWER = "no_answer"
     """The right act was to answer, and the steps of the turn ran out without an answer."""
+
+
+class LimitHit(enum.Enum):
+    """A limit that changed something without ending the episode."""
+
+    STEPS_PER_TURN = "steps_per_turn"
+    """The turn was closed because its steps ran out."""
+    CALLS_PER_STEP = "calls_per_step"
+    """The message held more calls than allowed; the rest was not run."""
+    RESULT_CHARACTERS = "result_characters"
+    """A result was shown to the model in part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +104,8 @@ class StepRecord:
     """The next message to the model; the next user request when this step closed the turn, "" at the end."""
     closed_turn: bool = False
     """Whether the turn was closed by this step, by an answer or because its steps ran out."""
+    limits: tuple[LimitHit, ...] = ()
+    """The limits that this step hit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +179,8 @@ def _plain(value: Any) -> Any:
 
 def _step(data: Mapping[str, Any]) -> StepRecord:
     calls = tuple(CallRecord(**call) for call in data["calls"])
-    return StepRecord(**{**data, "outcome": StepOutcome(data["outcome"]), "calls": calls})
+    limits = tuple(LimitHit(value) for value in data["limits"])
+    return StepRecord(**{**data, "outcome": StepOutcome(data["outcome"]), "calls": calls, "limits": limits})
 
 
 def _verdict(data: Mapping[str, Any]) -> TurnVerdict:

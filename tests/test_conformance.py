@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from env_tuning.environments.registry import make_environment
-from env_tuning.episode import Episode, Limits
-from env_tuning.judge import replay_ground_truth
+from env_tuning.episode import Episode, Rules
+from env_tuning.prepared_task import prepare_task
 from env_tuning.protocols import ThinkAnswer
 from env_tuning.rewards.original import codes
 from env_tuning.task import Task
@@ -92,9 +91,7 @@ ROWS = [
 
 
 def play(task: Task, messages: tuple[str, ...]) -> tuple[Episode, list]:
-    environment = make_environment(task.tool_classes, task.initial_config)
-    twin = replay_ground_truth(task, make_environment(task.tool_classes, task.initial_config))
-    episode = Episode(task, environment=environment, twin=twin, protocol=ThinkAnswer(), limits=Limits(steps_per_turn=6))
+    episode = Episode(prepare_task(task, protocol=ThinkAnswer()), Rules(steps_per_turn=6))
     return episode, [episode.step(message) for message in messages]
 
 

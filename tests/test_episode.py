@@ -2,13 +2,12 @@ import json
 
 import pytest
 
-from env_tuning.environments.environment import Environment
 from env_tuning.environments.tool_class import ToolClass
-from env_tuning.episode import Episode, Limits
-from env_tuning.judge import replay_ground_truth
+from env_tuning.episode import Episode, Rules
+from env_tuning.prepared_task import prepare_task
 from env_tuning.protocols import ThinkAnswer, ToolListing
 from env_tuning.task import Task, ToolDoc
-from env_tuning.trajectory import StepOutcome, StopReason, Trajectory, TurnFailure
+from env_tuning.trajectory import LimitHit, StepOutcome, StopReason, Trajectory, TurnFailure
 
 
 class Counter(ToolClass):
@@ -46,7 +45,7 @@ TASK = Task(
     split="count",
     user_turns=("Add 2.", "Reset.", "", "Which number, please?"),
     initial_config="{}",
-    tool_classes=("Counter",),
+    tool_classes=(f"{__name__}:Counter",),
     tools=(doc("add", "amount"), doc("read"), doc("reset")),
     ground_truth=(("add(amount=2)",), (), ("reset()",), ("read()",)),
     releases={2: ("reset",)},
@@ -58,15 +57,9 @@ def T(*calls) -> str:
     return f"<think>t</think><tool_call>{json.dumps([{'name': n, 'arguments': a} for n, a in calls])}</tool_call>"
 
 
-def start(steps_per_turn: int = 4, task: Task = TASK) -> Episode:
-    return Episode(
-        task,
-        environment=Environment({"Counter": Counter({})}),
-        twin=replay_ground_truth(task, Environment({"Counter": Counter({})})),
-        protocol=ThinkAnswer(),
-        limits=Limits(steps_per_turn=steps_per_turn),
-        listing=ToolListing.SIGNATURES,
-    )
+def start(steps_per_turn: int = 4, task: Task = TASK, **rules) -> Episode:
+    prepared = prepare_task(task, protocol=ThinkAnswer(), listing=ToolListing.SIGNATURES)
+    return Episode(prepared, Rules(steps_per_turn=steps_per_turn, **rules))
 
 
 def play(*messages: str, **options) -> Trajectory:
@@ -117,7 +110,7 @@ def test_a_result_of_an_earlier_turn_counts_later():
         split="count",
         user_turns=("Look.", "Look again."),
         initial_config="{}",
-        tool_classes=("Counter",),
+        tool_classes=(f"{__name__}:Counter",),
         tools=TASK.tools,
         ground_truth=(("read()",), ("read()",)),
     )
@@ -163,7 +156,7 @@ def test_an_episode_left_open_counts_as_aborted():
 
 def test_no_steps_at_all_is_refused():
     with pytest.raises(ValueError, match="steps_per_turn"):
-        Limits(steps_per_turn=0)
+        Rules(steps_per_turn=0)
 
 
 def test_the_compact_listing_shows_the_visible_tools_only():
@@ -188,3 +181,33 @@ def test_a_task_whose_parts_disagree_is_refused():
             ground_truth=((),),
             releases={1: ("nosuch",)},
         )
+
+
+def test_calls_beyond_the_limit_of_a_message_are_not_run_and_the_model_is_told():
+    episode = start(calls_per_step=2)
+    reaction = episode.step(T(*[("add", {"amount": 1})] * 3))
+    assert [call.result for call in reaction.step.calls] == ['{"value": 1}', '{"value": 2}', None]
+    assert "Not run: at most 2 calls" in reaction.content
+    assert reaction.step.limits == (LimitHit.CALLS_PER_STEP,)
+
+
+def test_a_long_result_is_shown_in_part_and_judged_whole():
+    episode = start(result_characters=5)
+    reaction = episode.step(PERFECT[0])
+    assert "[... 7 more characters are not shown]" in reaction.content
+    assert reaction.step.limits == (LimitHit.RESULT_CHARACTERS,)
+    assert episode.step(A).verdict.correct
+
+
+def test_official_rules_leave_held_back_tools_callable_and_needless_turns_unchecked():
+    episode = start(official=True)
+    episode.step(T(("add", {"amount": 2}), ("reset", {}), ("add", {"amount": 2})))
+    assert episode.step(A).verdict.correct
+    assert episode.step(T(("read", {}))).step.calls[0].result == '{"value": 2}'
+    assert episode.step(A).verdict.correct
+
+
+def test_official_rules_give_up_the_task_when_a_turn_runs_out_of_steps():
+    trajectory = play("x", "x", "x", "x", official=True)
+    assert trajectory.stop is StopReason.STEPS_PER_TURN
+    assert len(trajectory.verdicts) == 1

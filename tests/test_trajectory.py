@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from env_tuning.trajectory import (
     CallRecord,
+    LimitHit,
     StepOutcome,
     StepRecord,
     StopReason,
@@ -29,6 +30,7 @@ STEPS = st.builds(
     text=st.text(),
     outcome=st.sampled_from(StepOutcome),
     calls=st.lists(CALLS, max_size=2).map(tuple),
+    limits=st.lists(st.sampled_from(LimitHit), max_size=2).map(tuple),
     observation=st.text(),
     closed_turn=st.booleans(),
 )

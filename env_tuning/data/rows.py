@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from env_tuning.protocols.base import PromptVersion, Protocol, ToolListing
@@ -93,7 +94,9 @@ def task_row(task: Task, protocol: Protocol, *, version: PromptVersion, split: s
                 "initial_config": task.initial_config,
                 "involved_classes": list(task.tool_classes),
                 "ground_truth": calls,
-                "processed_question": [user_text(task, turn, protocol) for turn in range(1, task.turns)],
+                "processed_question": [
+                    protocol.request(task, turn, listing=ToolListing.JSON) for turn in range(1, task.turns)
+                ],
                 "question": [[_message("user", text)] if text else [] for text in task.user_turns],
                 "split": task.split,
                 "tools": _json([tool.as_dict() for tool in task.tools]),
@@ -103,13 +106,6 @@ def task_row(task: Task, protocol: Protocol, *, version: PromptVersion, split: s
             },
         },
     }
-
-
-def user_text(task: Task, turn: int, protocol: Protocol) -> str:
-    """What the user says at a turn, the documents of the tools released there included."""
-    released = task.released_tools(turn)
-    parts = [protocol.released(released, listing=ToolListing.JSON)] if released else []
-    return "\n".join([*parts, *filter(None, [task.user_turns[turn]])])
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -124,17 +120,35 @@ def load_tasks(path: Path) -> list[Task]:
     Raises:
         ValueError: the file is missing, no parquet file, or of another schema; the message names the fix.
     """
-    if not path.is_file():
-        raise ValueError(f"{path} does not exist; run: env-tuning prepare")
-    try:
-        table = pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path} is not a whole parquet file ({reason}); run: env-tuning prepare") from None
+    table = _read(path)
     difference = _difference(pa.struct(list(SCHEMA)), pa.struct(list(table.schema)), "")
     if difference:
         raise ValueError(f"{path}: {difference}; run: env-tuning prepare")
     return [Task.from_row(extra["interaction_kwargs"]) for extra in table.column("extra_info").to_pylist()]
+
+
+def interaction_names(path: Path) -> set[str]:
+    """The names of the interactions that the rows of a parquet file ask for.
+
+    Raises:
+        ValueError: the file is missing, no parquet file, or its rows name no interaction.
+    """
+    table = _read(path)
+    try:
+        kwargs = pc.struct_field(table.column("extra_info"), "interaction_kwargs")
+        return set(pc.unique(pc.struct_field(kwargs, "name")).to_pylist())
+    except (KeyError, pa.ArrowException):
+        raise ValueError(f"{path} has no column extra_info.interaction_kwargs.name; run: env-tuning prepare") from None
+
+
+def _read(path: Path) -> pa.Table:
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; run: env-tuning prepare")
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path} is not a whole parquet file ({reason}); run: env-tuning prepare") from None
 
 
 def _difference(expected: pa.DataType, actual: pa.DataType, column: str) -> str | None:

@@ -6,22 +6,24 @@ Owns: building episodes from rows, sharing the twin of a task among its group. R
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from env_tuning.environments.bfcl.long_context import LongContext
-from env_tuning.environments.registry import make_environment
-from env_tuning.episode import Episode, Limits
+from env_tuning.episode import Episode, Rules
 from env_tuning.interaction.base import Interaction, Message
-from env_tuning.judge import TwinTurn, replay_ground_truth
-from env_tuning.protocols import PromptVersion, ToolListing, protocol
+from env_tuning.prepared_task import PreparedTask, prepare_task
+from env_tuning.protocols import PromptVersion, ThinkAnswer, ToolListing, protocol
 from env_tuning.rewards.accuracy import progress
 from env_tuning.task import Task
 from env_tuning.trajectory import StopReason, Trajectory
 
-_TWINS_KEPT = 2048
+_TASKS_KEPT = 2048
+_RULE_KEYS = MappingProxyType({"rules": Rules(), "eval_rules": Rules(steps_per_turn=20, official=True)})
 
 
 class MultiTurnToolInteraction(Interaction):
@@ -30,22 +32,19 @@ class MultiTurnToolInteraction(Interaction):
     Configuration keys:
         protocol: name of the protocol (default ``think_answer``).
         tool_listing: ``json`` or ``signatures``; default ``json``.
-        steps_per_turn: assistant messages per turn in training (default 10).
-        eval_steps_per_turn: the same in validation (default 20, the benchmark's).
         long_context_file: the JSON file that `env-tuning prepare` wrote; needed by long-context tasks only.
+        rules: the `Rules` of training episodes, as keys and values.
+        eval_rules: the same for validation; by default the benchmark's (20 steps per turn, official).
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Check the configuration; an unknown key is a `ValueError`."""
         super().__init__(config)
-        known = {"name", "protocol", "tool_listing", "steps_per_turn", "eval_steps_per_turn", "long_context_file"}
-        if unknown := set(config) - known:
-            raise ValueError(f"unknown interaction keys {sorted(unknown)}; known: {sorted(known)}")
-        self._protocol = protocol(config.get("protocol", "think_answer"))
-        self._listing = ToolListing(config.get("tool_listing", "json"))
-        self._limits = Limits(steps_per_turn=config.get("steps_per_turn", 10))
-        self._eval_limits = Limits(steps_per_turn=config.get("eval_steps_per_turn", 20))
-        self._twins: dict[str, tuple[Task, tuple[TwinTurn, ...]]] = {}
+        _known_keys("interaction", config, ("name", "protocol", "tool_listing", "long_context_file", *_RULE_KEYS))
+        self._protocol = protocol(config.get("protocol", ThinkAnswer.name))
+        self._listing = ToolListing(config.get("tool_listing", ToolListing.JSON.value))
+        self._rules, self._eval_rules = (_rules(config.get(key), default) for key, default in _RULE_KEYS.items())
+        self._prepared: dict[str, PreparedTask] = {}
         self._episodes: dict[str, Episode] = {}
 
     async def start_interaction(self, instance_id: str | None = None, *, validate: bool = False, **kwargs: Any) -> str:
@@ -57,16 +56,8 @@ class MultiTurnToolInteraction(Interaction):
         instance_id = await super().start_interaction(instance_id)
         if instance_id in self._episodes:
             raise ValueError(f"episode {instance_id} is already open; instance ids are used once")
-        task = Task.from_row(kwargs)
-        self._episodes[instance_id] = Episode(
-            task,
-            environment=self._environment(task),
-            twin=self._twin(task),
-            protocol=self._protocol,
-            limits=self._eval_limits if validate else self._limits,
-            listing=self._listing,
-            version=PromptVersion(kwargs.get("prompt_version", PromptVersion.V1.value)),
-        )
+        prepared = self._prepare(Task.from_row(kwargs), PromptVersion(kwargs.get("prompt_version", "v1")))
+        self._episodes[instance_id] = Episode(prepared, self._eval_rules if validate else self._rules)
         return instance_id
 
     def opening_messages(self, instance_id: str, messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -79,7 +70,7 @@ class MultiTurnToolInteraction(Interaction):
         """Take the assistant's last message; the reward is 1 for a message that closed its turn right."""
         episode = self._episodes[instance_id]
         reaction = episode.step(messages[-1]["content"])
-        closed_right = reaction.step.closed_turn and episode.trajectory().verdicts[-1].correct
+        closed_right = reaction.verdict is not None and reaction.verdict.correct
         return reaction.over, reaction.content, float(closed_right), {"outcome": reaction.step.outcome.value}
 
     async def stop_interaction(self, instance_id: str, reason: StopReason, partial_text: str | None = None) -> None:
@@ -98,23 +89,35 @@ class MultiTurnToolInteraction(Interaction):
         """Free the episode; the twin stays for the rest of the group."""
         self._episodes.pop(instance_id, None)
 
-    def _environment(self, task: Task) -> Any:
-        return make_environment(
-            task.tool_classes, task.initial_config, self._long_context if task.long_context else None
-        )
-
     @functools.cached_property
-    def _long_context(self) -> LongContext:
+    def _long_context(self) -> LongContext | None:
         file = self.config.get("long_context_file")
-        if file is None:
-            raise ValueError("a long-context task needs the interaction key long_context_file; see docs/data.md")
-        return LongContext.load(Path(file))
+        return None if file is None else LongContext.load(Path(file))
 
-    def _twin(self, task: Task) -> tuple[TwinTurn, ...]:
-        known = self._twins.get(task.id)
+    def _prepare(self, task: Task, version: PromptVersion) -> PreparedTask:
+        """The task made ready, once for all episodes of it."""
+        key = f"{version.value}/{task.id}"
+        known = self._prepared.get(key)
         # The same id may stand for another task after the data was rebuilt or edited.
-        if known is None or known[0] != task:
-            if len(self._twins) >= _TWINS_KEPT:
-                self._twins.pop(next(iter(self._twins)))
-            known = self._twins[task.id] = (task, replay_ground_truth(task, self._environment(task)))
-        return known[1]
+        if known is None or known.task != task:
+            if len(self._prepared) >= _TASKS_KEPT:
+                self._prepared.pop(next(iter(self._prepared)))
+            known = self._prepared[key] = prepare_task(
+                task,
+                protocol=self._protocol,
+                listing=self._listing,
+                version=version,
+                long_context=self._long_context if task.long_context else None,
+            )
+        return known
+
+
+def _rules(given: Mapping[str, Any] | None, default: Rules) -> Rules:
+    given = given or {}
+    _known_keys("rules", given, tuple(field.name for field in dataclasses.fields(Rules)))
+    return dataclasses.replace(default, **given)
+
+
+def _known_keys(what: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"unknown {what} keys {unknown}; known: {sorted(known)}")

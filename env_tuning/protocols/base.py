@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from env_tuning.calls import ToolCall
-from env_tuning.task import ToolDoc
+from env_tuning.task import Task, ToolDoc
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,12 @@ class Protocol(abc.ABC):
     def released(self, tools: Sequence[ToolDoc], *, listing: ToolListing) -> str:
         """The user message of a turn that only releases tools held back so far."""
         return f"{list_tools(tools, listing)}\nI have added the functions above to those you can use. What about now?"
+
+    def request(self, task: Task, turn: int, *, listing: ToolListing) -> str:
+        """What the user says at a turn: the tools released at it, if any, then the user's own text, if any."""
+        released = task.released_tools(turn)
+        parts = [self.released(released, listing=listing)] if released else []
+        return "\n".join([*parts, *filter(None, [task.user_turns[turn]])])
 
 
 def list_tools(tools: Sequence[ToolDoc], listing: ToolListing) -> str:

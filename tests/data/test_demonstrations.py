@@ -12,7 +12,7 @@ from env_tuning.data.demonstrations import (
     name_arguments,
 )
 from env_tuning.data.splits import TRAIN, Category
-from env_tuning.episode import Limits
+from env_tuning.episode import Rules
 from env_tuning.protocols import ThinkAnswer, ToolListing, UseTools
 from env_tuning.task import Task, ToolDoc
 
@@ -50,7 +50,7 @@ def test_pacing_spreads_the_calls_over_messages_and_keeps_their_number(tasks):
 def test_a_turn_with_more_calls_than_steps_is_written_in_one_message(tasks):
     task = tasks[Category.BASE.task_id(65)]
     most = max(map(len, task.ground_truth))
-    messages = demonstration(task, pacing=Pacing.SINGLE, limits=Limits(steps_per_turn=most))
+    messages = demonstration(task, pacing=Pacing.SINGLE, rules=Rules(steps_per_turn=most))
     assert most in calls_per_message(messages)
 
 

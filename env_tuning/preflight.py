@@ -1,0 +1,199 @@
+"""Checks of a composed configuration before anything heavy starts.
+
+Owns: turning wrong paths, files, lengths and folders into one `UserError` each, and the run's identity file. Refuses:
+starting anything, overwriting anything. verl would meet the same mistakes minutes later, in another process, as a
+traceback or as a hang.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from env_tuning.errors import UserError
+
+RUN_FILE = "run.json"
+
+
+def check(config: Mapping[str, Any]) -> None:
+    """Check a configuration; returns only if training can start.
+
+    Args:
+        config: the composed Hydra configuration as plain nested mappings.
+
+    Raises:
+        UserError: the first thing found wrong.
+    """
+    model, data = config["actor_rollout_ref"]["model"]["path"], config["data"]
+    check_model(model)
+    check_agent_loop(config)
+    if config["env_tuning"]["reward"] is not None:
+        from env_tuning.rewards.registry import resolve_reward
+
+        resolve_reward(config["env_tuning"]["reward"])
+    train = [task for file in _files(data["train_files"]) for task in check_data(file, config)]
+    validation = [task for file in _files(data["val_files"]) for task in check_data(file, config)]
+    check_lengths(train, validation, config)
+    claim_output(Path(config["env_tuning"]["output_dir"]), identity(config))
+
+
+def check_model(model: str) -> None:
+    """A model is a Hugging Face folder, or a hub id."""
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(f"the model folder {model} has no config.json; give a Hugging Face model folder")
+        return
+    looks_like_hub_id = len(folder.parts) <= 2 and not model.startswith(("/", ".", "~"))
+    if not looks_like_hub_id or model.count("/") == 0:
+        raise UserError(
+            f"the model {model} does not exist; set MODEL=/path/to/model or actor_rollout_ref.model.path=..."
+        )
+    from transformers import AutoConfig
+
+    try:
+        AutoConfig.from_pretrained(model)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"the model {model} is no folder here and cannot be had from the hub ({reason})") from None
+
+
+def check_agent_loop(config: Mapping[str, Any]) -> None:
+    """Refuse verl's own default: it trains single-turn a word."""
+    loop = config["actor_rollout_ref"]["rollout"]["agent"]["default_agent_loop"]
+    if loop == "single_turn_agent":
+        raise UserError(
+            "actor_rollout_ref.rollout.agent.default_agent_loop is single_turn_agent: nothing would be played; "
+            "leave it at env_tuning"
+        )
+
+
+def check_data(file: Path, config: Mapping[str, Any]) -> list[Any]:
+    """The tasks of a parquet file; rows of a user's own interaction are only looked at by name."""
+    from env_tuning.data.rows import INTERACTION, interaction_names, load_tasks
+
+    known = set(config["env_tuning"]["interactions"])
+    names = interaction_names(file)
+    if unknown := names - known:
+        raise UserError(
+            f"{file} has rows for the interactions {sorted(unknown)}; known: {sorted(known)} "
+            "(add env_tuning.interactions.NAME to the configuration)"
+        )
+    return load_tasks(file) if names == {INTERACTION} else []
+
+
+def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mapping[str, Any]) -> None:
+    """Every opening fits into the prompt length; every first turn's solution of a training task into the response."""
+    if not train and not validation:
+        return
+    from transformers import AutoTokenizer
+
+    from env_tuning.data.rows import INTERACTION
+
+    data, settings = config["data"], config["env_tuning"]["interactions"][INTERACTION]["config"]
+    tokenizer = AutoTokenizer.from_pretrained(config["actor_rollout_ref"]["model"]["path"])
+
+    def tokens(messages: Sequence[Mapping[str, str]], *, generation_prompt: bool) -> int:
+        return len(tokenizer.apply_chat_template(messages, add_generation_prompt=generation_prompt)["input_ids"])
+
+    longest_opening, longest_turn = (0, ""), (0, "")
+    for task in (*train, *validation):
+        opening = tokens(_first_turn(task, settings)[:2], generation_prompt=True)
+        longest_opening = max(longest_opening, (opening, task.id))
+    for task in train:
+        messages = _first_turn(task, settings)
+        solution = tokens(messages, generation_prompt=False) - tokens(messages[:2], generation_prompt=True)
+        longest_turn = max(longest_turn, (solution, task.id))
+    _fits(*longest_opening, "the opening", "data.max_prompt_length", data["max_prompt_length"])
+    _fits(*longest_turn, "the first turn's solution", "data.max_response_length", data["max_response_length"])
+
+
+def _first_turn(task: Any, settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The messages of a perfect first turn: opening, calls if there are any, results, answer."""
+    from env_tuning.data.demonstrations import Pacing, demonstration
+    from env_tuning.environments.bfcl.long_context import LongContext
+    from env_tuning.protocols import ToolListing, protocol
+
+    messages = demonstration(
+        task,
+        protocol=protocol(settings["protocol"]),
+        listing=ToolListing(settings["tool_listing"]),
+        pacing=Pacing.TOGETHER,
+        long_context=LongContext.load(Path(settings["long_context_file"])) if task.long_context else None,
+    )
+    return messages[: 5 if task.ground_truth[0] else 3]
+
+
+def identity(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What makes two runs the same run: a rerun with the same identity continues, another is refused."""
+    actor = config["actor_rollout_ref"]
+    return {
+        "stage": config["env_tuning"]["stage"],
+        "model": actor["model"]["path"],
+        "train_files": {file.name: _sha256(file) for file in _files(config["data"]["train_files"])},
+        "reward": config["env_tuning"]["reward"],
+        "interactions": config["env_tuning"]["interactions"],
+        "adv_estimator": config["algorithm"]["adv_estimator"],
+        "rollouts_per_prompt": actor["rollout"]["n"],
+        "train_batch_size": config["data"]["train_batch_size"],
+        "learning_rate": actor["actor"]["optim"]["lr"],
+        "seed": config["data"]["seed"],
+    }
+
+
+def claim_output(folder: Path, run: Mapping[str, Any]) -> None:
+    """Make the output folder this run's, or find that it is already.
+
+    Raises:
+        UserError: it holds another run, or files that no run wrote; nothing was touched.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise UserError(
+                f"{folder} holds files but no {RUN_FILE} of a run; give env_tuning.output_dir=ANOTHER-FOLDER"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        building = folder / f".{RUN_FILE}"
+        building.write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
+        os.replace(building, file)
+        return
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        raise UserError(f"{file} is broken; remove {folder} or give env_tuning.output_dir=ANOTHER-FOLDER") from None
+    wanted = json.loads(json.dumps(run, default=str))
+    if different := [key for key in wanted if there.get(key) != wanted[key]]:
+        key = different[0]
+        raise UserError(
+            f"{folder} holds another run ({key} there: {_brief(there.get(key))}, now: {_brief(wanted[key])}); "
+            f"remove it or give env_tuning.output_dir=ANOTHER-FOLDER"
+        )
+
+
+def _fits(tokens: int, task: str, what: str, key: str, limit: int) -> None:
+    if tokens > limit:
+        raise UserError(
+            f"{key}={limit} is too small: {what} of {task} takes {tokens} tokens; set {key}={_round_up(tokens)}"
+        )
+
+
+def _round_up(tokens: int) -> int:
+    return -(-tokens // 256) * 256
+
+
+def _files(value: Any) -> list[Path]:
+    return [Path(item) for item in ([value] if isinstance(value, str) else value)]
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
