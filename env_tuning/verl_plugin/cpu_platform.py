@@ -42,7 +42,8 @@ def _resident_bytes(*_: Any) -> int:
 
 
 def _peak_bytes(*_: Any) -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # The kernel keeps the two counters apart, and the peak may lag behind the present.
+    return max(_resident_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 def _free_and_total_bytes(*_: Any) -> tuple[int, int]:

@@ -24,6 +24,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.errors import UserError
+from env_tuning.preflight import check
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = compose_config(given.config_dir, given.config_name, given.overrides)
         complete(config)
         set_environment(config, os.environ)
+        check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
         train(config)
     except UserError as error:
         print(f"{PREFIX}error: {error}", flush=True)

@@ -32,6 +32,8 @@ NAME = "env_tuning"
 
 _POLL_SECONDS = 0.05
 _STICKY_KEPT = 20_000
+_SPREAD = frozenset({"score", "steps", "response_tokens", "trained_tokens"})
+"""What is logged with its smallest and largest value, beside the mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +219,14 @@ class EnvTuningTrainer(PPOTrainerSync):
         self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
     ) -> None:
         super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
-        for name, values in _columns(self._records).items():
+        columns = _columns(self._records)
+        for name, values in columns.items():
             metrics[f"env/{name}/mean"] = float(np.mean(values))
-            metrics[f"env/{name}/min"] = float(np.min(values))
-            metrics[f"env/{name}/max"] = float(np.max(values))
+        for name in _SPREAD & columns.keys():
+            metrics[f"env/{name}/min"] = float(np.min(columns[name]))
+            metrics[f"env/{name}/max"] = float(np.max(columns[name]))
+        if "actor/entropy_loss" in metrics:  # without the old-log-prob pass verl has only this name for it
+            metrics.setdefault("actor/entropy", metrics["actor/entropy_loss"])
         metrics["env/groups_without_signal"] = _share_without_signal(self._records)
         self._progress.tell("step", **self._step_record(metrics, timing_raw, global_steps))
 
