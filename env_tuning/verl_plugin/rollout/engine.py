@@ -22,13 +22,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from env_tuning.verl_plugin.rollout.request import Request, RequestError, Result, StepError, StopReason
+from env_tuning.verl_plugin.rollout.request import SEED_LIMIT, Request, RequestError, Result, StepError, StopReason
 from env_tuning.verl_plugin.rollout.sampling import choose_tokens
 from env_tuning.verl_plugin.rollout.slots import ATTENTION_NAME, Run, SlotMemory, StepLayout
+from env_tuning.verl_plugin.rollout.table import NO_TOKEN, SlotTable
 from env_tuning.verl_plugin.rollout.weights import copy_weights
 
 MODEL_TYPES = frozenset({"llama", "qwen2", "qwen3"})
-_NO_TOKEN = -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,8 @@ class EngineConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.max_length < 2:
             raise ValueError(f"max_length must leave room for a prompt and an output, got {self.max_length}")
+        if not 0 <= self.seed < SEED_LIMIT:
+            raise ValueError(f"seed must lie in [0, 2**63), got {self.seed}")
 
 
 @dataclass(slots=True)
@@ -133,52 +135,27 @@ class RolloutEngine:
         self.stats: Counter[str] = Counter()
         self._waiting: deque[_Waiting] = deque()
         self._arrivals = itertools.count()
-        self._clock = itertools.count(1)
-        self._make_slots()
-
-    def _make_slots(self) -> None:
-        """State by slot. Slots are names; the row that holds a slot's KV changes, so that decoding rows stay first.
-
-        Rows `0 .. _decoding-1` decode, the next `_filling` rows are being filled, and the rest are idle.
-        """
-        slots, length = self._config.max_slots, self._config.max_length
-        # Pages of `np.zeros` cost nothing until they are written, so full size is free here.
-        self._tokens = np.zeros((slots, length), dtype=np.int64)
-        self._log_probs = np.zeros((slots, length), dtype=np.float32)
-        self._uniforms = np.zeros((slots, length), dtype=np.float32)
-        self._length = np.zeros(slots, dtype=np.int64)
-        self._computed = np.zeros(slots, dtype=np.int64)
-        self._prompt_length = np.zeros(slots, dtype=np.int64)
-        self._last_length = np.zeros(slots, dtype=np.int64)
-        self._stoppable_from = np.zeros(slots, dtype=np.int64)
-        self._temperature = np.zeros(slots, dtype=np.float32)
-        self._top_k = np.zeros(slots, dtype=np.int64)
-        self._top_p = np.ones(slots, dtype=np.float32)
-        self._stop_ids = np.full((slots, 1), _NO_TOKEN, dtype=np.int64)
-        self._last_use = np.zeros(slots, dtype=np.int64)
-        self._owner: list[str | None] = [None] * slots
-        self._work: list[_Work | None] = [None] * slots
+        self._table = SlotTable(
+            self._memory,
+            slots=config.max_slots,
+            max_length=config.max_length,
+            min_shared=config.min_shared_tokens,
+            keep=config.keep_kv,
+        )
+        self._work: list[_Work | None] = [None] * config.max_slots
         self._with_stop_strings: set[int] = set()
-        self._slot_at = np.arange(slots)
-        self._row_of = np.arange(slots)
-        self._decoding = 0
-        self._filling = 0
 
     # Requests.
 
     @property
     def has_work(self) -> bool:
         """Whether any request is waiting or under way."""
-        return bool(self._waiting) or self._active > 0
+        return bool(self._waiting) or self._table.active > 0
 
     @property
     def kv_bytes(self) -> int:
         """Bytes of KV memory held now (see `SlotMemory`)."""
         return self._memory.nbytes
-
-    @property
-    def _active(self) -> int:
-        return self._decoding + self._filling
 
     def add(self, request: Request, future: Future[Result] | None = None) -> Future[Result]:
         """Queue a request. What is wrong with it, now or later, becomes its future's exception."""
@@ -228,7 +205,7 @@ class RolloutEngine:
         self._waiting = deque(item for item in self._waiting if not chosen(item.request))
         for item in waiting:
             self._resolve(item.future, self._empty_result())
-        slots = [slot for slot in self._active_slots() if chosen(self._work_of(slot).request)]
+        slots = [slot for slot in self._table.active_slots() if chosen(self._work_of(slot).request)]
         self._finish(slots, StopReason.ABORTED)
         return len(waiting) + len(slots)
 
@@ -247,24 +224,18 @@ class RolloutEngine:
         for item in self._waiting:
             self._fail(item.future, error)
         self._waiting.clear()
-        self._lose(self._active_slots(), error)
+        self._lose(self._table.active_slots(), error)
         self.forget_kv()
 
     # Kept KV and weights.
 
     def release(self, request_id: str) -> None:
         """Free what is kept for an episode that has ended. A request of it that is under way goes on."""
-        for slot in self._idle_slots():
-            if self._owner[slot] == request_id:
-                self._free(slot)
+        self._table.release(request_id)
 
     def forget_kv(self) -> None:
         """Drop all KV. Requests under way compute theirs again."""
-        self._computed[:] = 0
-        for slot in self._idle_slots():
-            self._free(int(slot))
-        self._filling += self._decoding
-        self._decoding = 0
+        self._table.forget()
 
     def give_memory_back(self) -> None:
         """Drop all KV and the memory it lay in; the next step allocates anew."""
@@ -295,25 +266,26 @@ class RolloutEngine:
         if self.paused:
             return
         self._admit()
-        if not self._active:
+        if not self._table.active:
             return
-        decoding = self._slot_at[: self._decoding].copy()
+        decoding = self._table.slot_at[: self._table.decoding].copy()
         runs = self._plan_runs()
-        planned = np.concatenate([decoding, self._slot_at[[run.row for run in runs]]]) if runs else decoding
+        planned = np.concatenate([decoding, self._table.slot_at[[run.row for run in runs]]]) if runs else decoding
         try:
             with torch.inference_mode():
                 self._advance(decoding, runs)
         except Exception as error:
             # Whatever a forward pass raises (memory, a kernel, a bug in the model) concerns the requests in it alone.
-            self._lose(planned, StepError(f"the forward pass failed: {type(error).__name__}: {error}"))
+            lost = [slot for slot in planned if self._work[slot] is not None]
+            self._lose(lost, StepError(f"the forward pass failed: {type(error).__name__}: {error}"))
 
     def _plan_runs(self) -> list[Run]:
         """The next prompt tokens of the filling rows, oldest first, within the budget."""
         runs, budget = [], self._config.prefill_tokens
-        for row in range(self._decoding, self._active):
-            slot = self._slot_at[row]
-            start = int(self._computed[slot])
-            count = min(int(self._length[slot]) - start, budget)
+        for row in range(self._table.decoding, self._table.active):
+            slot = self._table.slot_at[row]
+            start = int(self._table.computed[slot])
+            count = min(int(self._table.length[slot]) - start, budget)
             if not count:
                 break
             runs.append(Run(row, start, count))
@@ -323,33 +295,33 @@ class RolloutEngine:
     def _advance(self, decoding: np.ndarray, runs: list[Run]) -> None:
         hidden = self._forward(decoding, runs)
         # Nothing above this line changed any state, so a failed forward pass leaves only KV beyond `computed` behind.
-        self._computed[decoding] += 1
+        self._table.computed[decoding] += 1
         filled, last = [], list(range(len(decoding)))
         end = len(decoding)
         for run in runs:
-            slot = int(self._slot_at[run.row])
-            self._computed[slot] += run.count
+            slot = int(self._table.slot_at[run.row])
+            self._table.computed[slot] += run.count
             end += run.count
-            if self._computed[slot] == self._length[slot]:
+            if self._table.computed[slot] == self._table.length[slot]:
                 filled.append(slot)
                 last.append(end - 1)
         self.stats["steps"] += 1
         self.stats["decode_tokens"] += len(decoding)
         self.stats["prefill_tokens"] += end - len(decoding)
         for slot in filled:
-            self._start_decoding(slot)
+            self._table.start_decoding(slot)
         slots = np.concatenate([decoding, np.array(filled, dtype=np.int64)]) if filled else decoding
         if len(slots):
             self._extend(slots, self._head(hidden[last] if runs else hidden).float())
 
     def _forward(self, decoding: np.ndarray, runs: list[Run]) -> torch.Tensor:
         """Final hidden states `[T, hidden]` of the decoding slots' next tokens, then of the runs' tokens."""
-        positions = [self._computed[decoding]]
-        tokens = [self._tokens[decoding, positions[0]]]
+        positions = [self._table.computed[decoding]]
+        tokens = [self._table.tokens[decoding, positions[0]]]
         for run in runs:
             stop = run.start + run.count
             positions.append(np.arange(run.start, stop))
-            tokens.append(self._tokens[self._slot_at[run.row], run.start : stop])
+            tokens.append(self._table.tokens[self._table.slot_at[run.row], run.start : stop])
         flat_positions = np.concatenate(positions)
         rows = max([len(decoding), *(run.row + 1 for run in runs)])
         self._memory.reserve(rows, int(flat_positions.max()) + 1)
@@ -364,26 +336,26 @@ class RolloutEngine:
 
     def _extend(self, slots: np.ndarray, logits: torch.Tensor) -> None:
         """Append one sampled token to every slot, and finish those that end with it."""
-        lengths = self._length[slots]
-        generated = lengths - self._prompt_length[slots]
+        lengths = self._table.length[slots]
+        generated = lengths - self._table.prompt_length[slots]
         tokens, log_probs = choose_tokens(
             logits,
-            uniforms=torch.from_numpy(self._uniforms[slots, generated]),
-            temperatures=torch.from_numpy(self._temperature[slots]),
-            top_ks=torch.from_numpy(self._top_k[slots]),
-            top_ps=torch.from_numpy(self._top_p[slots]),
-            forbidden=self._forbidden(slots, lengths < self._stoppable_from[slots]),
+            uniforms=torch.from_numpy(self._table.uniforms[slots, generated]),
+            temperatures=torch.from_numpy(self._table.temperature[slots]),
+            top_ks=torch.from_numpy(self._table.top_k[slots]),
+            top_ps=torch.from_numpy(self._table.top_p[slots]),
+            forbidden=self._forbidden(slots, lengths < self._table.stoppable_from[slots]),
         )
         chosen = tokens.numpy()
-        self._tokens[slots, lengths] = chosen
-        self._log_probs[slots, lengths] = log_probs.numpy()
-        self._length[slots] = lengths + 1
-        for slot in slots[lengths == self._prompt_length[slots]]:
+        self._table.tokens[slots, lengths] = chosen
+        self._table.log_probs[slots, lengths] = log_probs.numpy()
+        self._table.length[slots] = lengths + 1
+        for slot in slots[lengths == self._table.prompt_length[slots]]:
             self._work_of(slot).first_version = self.version
         broken = ~np.isfinite(log_probs.numpy())
-        stopped = (chosen[:, None] == self._stop_ids[slots]).any(1) & ~broken
+        stopped = (chosen[:, None] == self._table.stop_ids[slots]).any(1) & ~broken
         in_text = self._ends_in_stop_string(slots) & ~(broken | stopped)
-        full = (lengths + 1 >= self._last_length[slots]) & ~(broken | stopped | in_text)
+        full = (lengths + 1 >= self._table.last_length[slots]) & ~(broken | stopped | in_text)
         if broken.any():
             self._lose(slots[broken], StepError("the model's logits are not finite: its weights have diverged"))
         self._finish(slots[stopped], StopReason.STOP_TOKEN)
@@ -394,8 +366,8 @@ class RolloutEngine:
         """Row and token indices of the stop tokens of slots that have not reached `min_tokens`."""
         if not too_early.any():
             return None
-        stop_ids = self._stop_ids[slots]
-        rows, columns = np.nonzero((stop_ids != _NO_TOKEN) & too_early[:, None])
+        stop_ids = self._table.stop_ids[slots]
+        rows, columns = np.nonzero((stop_ids != NO_TOKEN) & too_early[:, None])
         return torch.from_numpy(rows), torch.from_numpy(stop_ids[rows, columns])
 
     def _ends_in_stop_string(self, slots: np.ndarray) -> np.ndarray:
@@ -407,15 +379,16 @@ class RolloutEngine:
         return found
 
     def _spells_stop_string(self, slot: int) -> bool:
-        end = int(self._length[slot])
-        if end <= self._stoppable_from[slot]:
+        end = int(self._table.length[slot])
+        if end <= self._table.stoppable_from[slot]:
             return False
         assert self._decode_text is not None, "requests with stop strings are refused without a tokenizer"
         stop = self._work_of(slot).request.params.stop
         # A token spells at least one byte, so a string that ends in the last token began within this many tokens; four
         # more keep the bytes of a character that the window would cut in two.
         window = max(len(text.encode()) for text in stop) + 4
-        text = self._decode_text(self._tokens[slot, max(int(self._prompt_length[slot]), end - window) : end].tolist())
+        start = max(int(self._table.prompt_length[slot]), end - window)
+        text = self._decode_text(self._table.tokens[slot, start:end].tolist())
         return any(ending in text for ending in stop)
 
     # Admission: which slot a request gets, and how much of its prompt is there already.
@@ -427,159 +400,70 @@ class RolloutEngine:
         identical prompts, one is computed.
         """
         delayed: list[_Waiting] = []
-        while self._waiting and self._active < self._config.max_slots:
+        while self._waiting and not self._table.is_full:
             item = self._waiting.popleft()
             if item.future.cancelled():
                 continue
-            source, match = self._longest_prefix(item.prompt)
-            ready = min(match, int(self._computed[source])) if match else 0
-            if ready < match and self._row_of[source] >= self._decoding:
+            source, match = self._table.longest_prefix(item.prompt)
+            ready = min(match, int(self._table.computed[source])) if match else 0
+            if ready < match and self._table.is_filling(source):
                 delayed.append(item)
             else:
                 self._place(item, source, ready)
         self._waiting.extendleft(reversed(delayed))
 
-    def _longest_prefix(self, prompt: np.ndarray) -> tuple[int, int]:
-        """The slot whose tokens agree longest with the prompt, and for how many tokens; `(0, 0)` for none worth it.
-
-        The prompt's last token never counts: it has to be computed, since its logits make the first output token.
-        """
-        held = np.nonzero(self._length)[0] if self._config.keep_kv else ()
-        limit = len(prompt) - 1
-        if not len(held) or limit < self._config.min_shared_tokens:
-            return 0, 0
-        # Most slots differ from the prompt early; only those that do not are compared in full.
-        head = self._config.min_shared_tokens
-        held = held[(self._tokens[held, :head] == prompt[:head]).all(1)]
-        if not len(held):
-            return 0, 0
-        equal = self._tokens[held, :limit] == prompt[:limit]
-        match = np.where(equal.all(1), limit, equal.argmin(1))
-        match = np.minimum(match, self._length[held])
-        if match.max() < head:
-            return 0, 0
-        # Among equals: what is computed before what is not yet, and a slot this prompt continues before one to copy.
-        ready = np.minimum(match, self._computed[held])
-        continues = (self._computed[held] <= match) & (self._row_of[held] >= self._active)
-        best = np.lexsort((continues, ready, match))[-1]
-        return int(held[best]), int(match[best])
-
     def _place(self, item: _Waiting, source: int, ready: int) -> None:
         """Start a request in a slot of its own, with the first `ready` tokens' KV taken from `source`."""
-        slot = self._choose_slot(item.request.request_id, source, ready)
         params = item.request.params
         size = len(item.prompt)
-        self._move(slot, self._active)
-        if ready and slot != source:
-            self._memory.reserve(self._active + 1, ready)
-            self._memory.copy(int(self._row_of[source]), self._active, ready)
-        self._computed[slot] = ready
-        self._owner[slot] = item.request.request_id
+        slot = self._table.take(item.request.request_id, source, ready)
         self._work[slot] = _Work(item.request, item.future, ready)
-        self._tokens[slot, :size] = item.prompt
-        self._length[slot] = self._prompt_length[slot] = size
         room = self._config.max_length - size
         outputs = room if params.max_tokens is None else min(params.max_tokens, room)
-        self._last_length[slot] = size + outputs
-        self._stoppable_from[slot] = size + params.min_tokens
-        self._temperature[slot], self._top_k[slot], self._top_p[slot] = params.temperature, params.top_k, params.top_p
+        table = self._table
+        table.tokens[slot, :size] = item.prompt
+        table.length[slot] = table.prompt_length[slot] = size
+        table.last_length[slot] = size + outputs
+        table.stoppable_from[slot] = size + min(params.min_tokens, outputs)
+        table.temperature[slot] = params.temperature
+        table.top_k[slot] = min(params.top_k, self._model.config.vocab_size)
+        table.top_p[slot] = params.top_p
         self._set_stop(slot, item.request)
         key = (self._config.seed, item.arrival + 1) if params.seed is None else (params.seed, 0)
         if params.temperature > 0:
             draws = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
-            self._uniforms[slot, :outputs] = draws.random(outputs, dtype=np.float32)
+            table.uniforms[slot, :outputs] = draws.random(outputs, dtype=np.float32)
         self.stats["reused_tokens"] += ready
-        self._filling += 1
+        self.stats["evicted"] = table.evicted
         if size - ready == 1:
-            self._start_decoding(slot)
-
-    def _choose_slot(self, request_id: str, source: int, ready: int) -> int:
-        """The source itself if this request continues it, else a free slot, else the one idle for longest."""
-        idle = self._slot_at[self._active :]
-        if ready and self._row_of[source] >= self._active:
-            continues = ready >= self._computed[source] or self._owner[source] == request_id
-            if continues or len(idle) == 1:
-                return source
-        others = idle[idle != source] if ready else idle
-        slot = int(others[np.argmin(np.where(self._length[others] > 0, self._last_use[others], 0))])
-        if self._length[slot]:
-            self.stats["evicted"] += 1
-            self._free(slot)
-        return slot
+            table.start_decoding(slot)
 
     def _set_stop(self, slot: int, request: Request) -> None:
         params = request.params
         ids = tuple(params.stop_token_ids) + (() if params.ignore_eos else self._eos_ids)
         ids = tuple(token for token in dict.fromkeys(ids) if 0 <= token < self._model.config.vocab_size)
-        if len(ids) > self._stop_ids.shape[1]:
-            wider = np.full((len(self._stop_ids), len(ids)), _NO_TOKEN, dtype=np.int64)
-            wider[:, : self._stop_ids.shape[1]] = self._stop_ids
-            self._stop_ids = wider
-        self._stop_ids[slot] = _NO_TOKEN
-        self._stop_ids[slot, : len(ids)] = ids
+        self._table.set_stop_ids(slot, ids)
         (self._with_stop_strings.add if params.stop else self._with_stop_strings.discard)(slot)
-
-    # Rows: decoding ones first, then those being filled, then idle ones.
-
-    def _active_slots(self) -> list[int]:
-        return self._slot_at[: self._active].tolist()
-
-    def _idle_slots(self) -> list[int]:
-        return self._slot_at[self._active :].tolist()
 
     def _work_of(self, slot: int) -> _Work:
         work = self._work[slot]
         assert work is not None, f"slot {slot} is idle"
         return work
 
-    def _move(self, slot: int, row: int) -> None:
-        """Put a slot's KV into a row, and what was there into the slot's old row."""
-        old = int(self._row_of[slot])
-        if old == row:
-            return
-        other = int(self._slot_at[row])
-        lengths = int(self._computed[slot]), int(self._computed[other])
-        if any(lengths):
-            self._memory.reserve(max(old, row) + 1, max(lengths))
-            self._memory.exchange(old, lengths[0], row, lengths[1])
-        self._slot_at[old], self._slot_at[row] = other, slot
-        self._row_of[other], self._row_of[slot] = old, row
-
-    def _start_decoding(self, slot: int) -> None:
-        self._move(slot, self._decoding)
-        self._decoding += 1
-        self._filling -= 1
-
     def _retire(self, slot: int) -> None:
-        """Make an active slot idle; the rows behind it close ranks."""
-        if self._row_of[slot] < self._decoding:
-            self._move(slot, self._decoding - 1)
-            self._decoding -= 1
-            self._filling += 1
-        self._move(slot, self._active - 1)
-        self._filling -= 1
+        self._table.retire(slot)
         self._work[slot] = None
         self._with_stop_strings.discard(slot)
-        self._last_use[slot] = next(self._clock)
-        # The last token was sampled but never computed: its KV is not there, so it is not part of what is kept.
-        self._length[slot] = self._computed[slot]
-        if not self._config.keep_kv or not self._computed[slot]:
-            self._free(slot)
-
-    def _free(self, slot: int) -> None:
-        self._length[slot] = self._computed[slot] = 0
-        self._owner[slot] = None
 
     # Ends.
 
     def _finish(self, slots: Iterable[int], reason: StopReason) -> None:
-        # From the last row on, so that slots which end together are not moved through each other's rows.
-        for slot in sorted(map(int, slots), key=lambda item: -self._row_of[item]):
+        for slot in self._table.from_last_row(slots):
             work = self._work_of(slot)
-            span = slice(int(self._prompt_length[slot]), int(self._length[slot]))
+            span = slice(int(self._table.prompt_length[slot]), int(self._table.length[slot]))
             result = Result(
-                token_ids=self._tokens[slot, span].tolist(),
-                log_probs=self._log_probs[slot, span].tolist(),
+                token_ids=self._table.tokens[slot, span].tolist(),
+                log_probs=self._table.log_probs[slot, span].tolist(),
                 stop_reason=reason,
                 reused_tokens=work.reused,
                 first_version=work.first_version if span.start < span.stop else self.version,
@@ -590,10 +474,9 @@ class RolloutEngine:
 
     def _lose(self, slots: Iterable[int], error: BaseException) -> None:
         """End requests with an error; their KV is not to be trusted."""
-        for slot in sorted(map(int, slots), key=lambda item: -self._row_of[item]):
+        for slot in self._table.from_last_row(slots):
             work = self._work_of(slot)
-            self._computed[slot] = 0
-            self._memory.wipe(int(self._row_of[slot]))
+            self._table.spoil(slot)
             self._retire(slot)
             self._fail(work.future, error)
 

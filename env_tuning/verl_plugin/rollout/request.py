@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+SEED_LIMIT = 2**63
+
 
 class RequestError(ValueError):
     """One request cannot be served as asked; no other request is touched."""
@@ -80,8 +82,8 @@ class SamplingParams:
             raise RequestError(f"top_k must be positive, or 0 or -1 for all tokens, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise RequestError(f"top_p must lie in (0, 1], got {self.top_p}")
-        if self.seed is not None and self.seed < 0:
-            raise RequestError(f"seed must not be negative, got {self.seed}")
+        if self.seed is not None and not 0 <= self.seed < SEED_LIMIT:
+            raise RequestError(f"seed must lie in [0, 2**63), got {self.seed}")
         if any(not text for text in self.stop):
             raise RequestError("an empty stop string would end every output at once")
         if self.repetition_penalty != 1.0:

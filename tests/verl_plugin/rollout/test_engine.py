@@ -396,6 +396,7 @@ def test_a_bad_prompt_fails_alone(model: PreTrainedModel, prompt: list[int], wor
         ({"max_tokens": 0}, "max_tokens"),
         ({"min_tokens": -1}, "min_tokens"),
         ({"seed": -1}, "seed"),
+        ({"seed": 2**70}, "seed"),
         ({"stop": [""]}, "stop string"),
         ({"top_k": None}, "wrong type"),
     ],
@@ -403,6 +404,11 @@ def test_a_bad_prompt_fails_alone(model: PreTrainedModel, prompt: list[int], wor
 def test_a_bad_sampling_parameter_is_named(values: dict[str, object], words: str) -> None:
     with pytest.raises(RequestError, match=words):
         SamplingParams.from_mapping(values)
+
+
+def test_outsized_parameters_mean_all_there_is(model: PreTrainedModel) -> None:
+    result = run(make_engine(model, max_length=32), prompt_of(20), top_k=2**80, min_tokens=2**80, max_tokens=2**80)
+    assert (len(result.token_ids), result.stop_reason) == (12, StopReason.LENGTH)
 
 
 def test_verls_names_are_understood() -> None:
