@@ -1,18 +1,20 @@
 """The judge: is a closed turn right?
 
 Owns: the ground-truth twin (its public states and results after every turn, computed once per task and shared by
-all episodes of it), the state check and the response check. Refuses: stopping at the first wrong turn. The twin has
-been through all turns whatever the model did, so a skipped turn can neither help nor harm a later one.
+all episodes of it), the state check and the response check, and the benchmark's own verdict made of them. Refuses:
+stopping at the first wrong turn, except in that verdict. The twin has been through all turns whatever the model did,
+so a skipped turn can neither help nor harm a later one.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from env_tuning.calls import parse_call
+from env_tuning.calls import ToolCall, parse_call
 from env_tuning.environments.environment import Environment
 from env_tuning.task import Task
 from env_tuning.trajectory import TurnFailure, TurnVerdict
@@ -83,3 +85,73 @@ def judge_turn(
         mismatched_classes=mismatched,
         missing_responses=missing,
     )
+
+
+OFFICIAL_ERROR_TYPES: Mapping[TurnFailure, str] = MappingProxyType(
+    {
+        TurnFailure.NO_CALLS: "multi_turn:empty_turn_model_response",
+        TurnFailure.STATE: "multi_turn:instance_state_mismatch",
+        TurnFailure.RESPONSE: "multi_turn:execution_response_mismatch",
+    }
+)
+"""The benchmark's names of the three ways in which its checks fail."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficialVerdict:
+    """The benchmark's word on an episode: one bit, and where its checks stopped.
+
+    Attributes:
+        valid: every turn passed.
+        failed_turn: index of the first turn that did not, None if valid.
+        failure: the check that failed; None if valid, or if the episode has no such turn because it was cut before.
+    """
+
+    valid: bool
+    failed_turn: int | None = None
+    failure: TurnFailure | None = None
+
+    @property
+    def error_type(self) -> str | None:
+        """The benchmark's name of what went wrong, None if valid."""
+        if self.failure is None:
+            return None if self.valid else "multi_turn:force_terminated"
+        return OFFICIAL_ERROR_TYPES[self.failure]
+
+
+def official_verdict(
+    environment: Environment, twin: Sequence[TwinTurn], turns: Sequence[Sequence[Sequence[ToolCall]]]
+) -> OfficialVerdict:
+    """Judge an episode as the benchmark's `multi_turn_checker` does: up to the first wrong turn, all or nothing.
+
+    A turn without ground truth is not checked, but what was called in it stays done.
+
+    Args:
+        environment: a fresh environment of the task; the calls run in it, up to the end of the first wrong turn.
+        twin: the reference, one entry per turn.
+        turns: the calls of every step of every turn. Fewer turns than the twin's are an episode that was cut short,
+            which is wrong and, as in the benchmark, not run at all.
+
+    Raises:
+        ValueError: there are more turns than the reference has.
+    """
+    if len(turns) > len(twin):
+        raise ValueError(f"{len(turns)} turns to judge, but the reference has {len(twin)}")
+    if len(turns) < len(twin):
+        return OfficialVerdict(valid=False, failed_turn=len(turns))
+    responses: list[str] = []
+    for turn, (reference, steps) in enumerate(zip(twin, turns, strict=True)):
+        responses += [environment.call(call).text for step in steps for call in step]
+        verdict = judge_turn(
+            turn,
+            environment=environment,
+            twin=reference,
+            responses=responses,
+            # The benchmark's reading: one step without calls is nothing, two of them are something.
+            called_tools=len(steps) > 1 or any(steps),
+            answered=True,
+            official=True,
+        )
+        if not verdict.correct:
+            return OfficialVerdict(valid=False, failed_turn=turn, failure=verdict.failure)
+    return OfficialVerdict(valid=True)
