@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, MutableMapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             "RAY_prestart_worker_first_driver": "0",
             # Ray 2.60 writes a token into the home folder otherwise; the cluster is this machine alone.
             "RAY_AUTH_MODE": "disabled",
+            # What verl/trainer/main_ppo.py:run_ppo gives to its actors.
+            "TRANSFER_QUEUE_ENABLE": "1",
         }
     if config.env_tuning.threads is not None:
         wanted["OMP_NUM_THREADS"] = str(config.env_tuning.threads)
@@ -106,24 +109,20 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
 
 def train(config: DictConfig) -> None:
     """Run verl to the end."""
-    from verl.trainer.ppo.utils import need_critic, need_reference_policy
-    from verl.utils.config import validate_config
-
-    from env_tuning.verl_plugin.task_runner import TaskRunner
-
-    try:
-        validate_config(
-            config=config, use_reference_policy=need_reference_policy(config), use_critic=need_critic(config)
-        )
-    except (AssertionError, ValueError) as error:
-        raise UserError(f"verl refuses the configuration: {error}") from error
     if config.trainer.device == "cpu":
-        with local_ray(config):
-            TaskRunner().run(config)
+        with local_ray(config) as ready:
+            from env_tuning.verl_plugin.task_runner import LocalTaskRunner
+
+            _validate(config)
+            ready.result()
+            LocalTaskRunner().run(config)
     else:
         import ray
         from verl.trainer.main_ppo import run_ppo
 
+        from env_tuning.verl_plugin.task_runner import TaskRunner
+
+        _validate(config)
         _forward_environment(config)
         run_ppo(config, task_runner_class=ray.remote(TaskRunner))
         ray.shutdown()
@@ -131,25 +130,40 @@ def train(config: DictConfig) -> None:
 
 
 @contextlib.contextmanager
-def local_ray(config: DictConfig) -> Iterator[None]:
-    """A Ray cluster of this process's own, with a short folder of its own, both gone afterwards."""
+def local_ray(config: DictConfig) -> Iterator[Future[Any]]:
+    """A Ray cluster of this process's own, with a short folder of its own, both gone afterwards.
+
+    The cluster starts in a thread while the caller imports verl; the future says when it is there.
+    """
     import ray
-    from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
 
     _sweep_ray_folders()
     # Ray puts sockets into it, and a socket's path ends at 107 characters.
     folder = tempfile.mkdtemp(prefix=f"{_RAY_PREFIX}{os.getpid()}-", dir="/tmp")
-    # verl/trainer/main_ppo.py:run_ppo does the same before it makes the actor.
-    runtime_env = get_ppo_ray_runtime_env(config)
-    runtime_env["env_vars"]["TRANSFER_QUEUE_ENABLE"] = os.environ["TRANSFER_QUEUE_ENABLE"] = "1"
     options: dict[str, Any] = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)  # type: ignore[assignment]
+    # verl would set its variables through a runtime environment, which every actor then waits for; the processes of
+    # this cluster inherit ours.
     options.pop("runtime_env", None)
+    # The thread has to outlive the cluster: without the thread that made it, Ray's shutdown waits 15 s for nothing.
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ready = pool.submit(ray.init, **{"_temp_dir": folder, **options})
+        try:
+            yield ready
+        finally:
+            wait([ready])
+            ray.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _validate(config: DictConfig) -> None:
+    from verl.trainer.ppo.utils import need_critic, need_reference_policy
+    from verl.utils.config import validate_config
+
+    roles = {"use_reference_policy": need_reference_policy(config), "use_critic": need_critic(config)}
     try:
-        ray.init(**{"_temp_dir": folder, **options}, runtime_env=runtime_env)
-        yield
-    finally:
-        ray.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+        validate_config(config=config, **roles)
+    except (AssertionError, ValueError) as error:
+        raise UserError(f"verl refuses the configuration: {error}") from error
 
 
 def _sweep_ray_folders() -> None:

@@ -1,13 +1,19 @@
-"""verl's task runner, which knows our trainer.
+"""verl's task runner, which knows our trainer; and one for a single machine that starts things side by side.
 
-Owns: the moment at which the process that trains imports `trainer` and so registers it. Refuses: everything else.
-On a CPU the object lives in the launched process itself, on GPU nodes verl makes it a Ray actor.
+Owns: the moment at which the process that trains imports `trainer` and so registers it, and the order of start-up.
+Refuses: everything else. On GPU nodes verl makes `TaskRunner` a Ray actor; on a CPU `LocalTaskRunner` lives in the
+launched process itself.
 """
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import transfer_queue as tq
+from omegaconf import DictConfig, OmegaConf
 from verl.trainer.main_ppo import TaskRunnerV1
+from verl.utils.logging_utils import configure_verl_logging
 
 from env_tuning.verl_plugin import registration  # noqa: F401
 
@@ -20,3 +26,40 @@ class TaskRunner(TaskRunnerV1.__ray_metadata__.modified_class):  # type: ignore[
         from env_tuning.verl_plugin import trainer  # noqa: F401
 
         super().run(config)
+
+
+class LocalTaskRunner(TaskRunner):
+    """Starts TransferQueue's processes while the workers and the rollout server start.
+
+    verl/trainer/main_ppo.py:TaskRunnerV1.run does one after the other; nothing of the queue is used before the agent
+    loops exist, and on two cores the imports of those processes are most of the start-up.
+    """
+
+    def run(self, config: DictConfig) -> None:
+        """Train to the end; the configuration goes to ``config.yaml`` of the output folder, not to the log."""
+        configure_verl_logging()
+        from verl.trainer.ppo.v1 import get_trainer_cls
+
+        from env_tuning.verl_plugin import trainer  # noqa: F401
+
+        config.transfer_queue.enable = True
+        OmegaConf.resolve(config)
+        folder = Path(config.env_tuning.output_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / "config.yaml")
+        self.config = config
+        succeeded = False
+        try:
+            with ThreadPoolExecutor(max_workers=1) as pool:
+                queue = pool.submit(tq.init, config.transfer_queue)
+                self.trainer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
+                self.trainer.init()
+                queue.result()
+            self.init_agent_loop_manager()
+            self.trainer.fit(self.agent_loop_manager)
+            succeeded = True
+        finally:
+            tracking = getattr(self.trainer, "logger", None)
+            if tracking is not None:
+                tracking.finish(exit_code=0 if succeeded else 1)
+            tq.close()
