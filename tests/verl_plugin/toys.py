@@ -151,3 +151,8 @@ def letter_reward(trajectory: Trajectory) -> dict[str, float]:
     texts = [step.text for step in trajectory.steps]
     share = sum(text.count(letter) for text in texts) / max(1, sum(map(len, texts)))
     return {"score": share, "completed": float(trajectory.stop is StopReason.COMPLETED)}
+
+
+def broken_reward(trajectory: Trajectory) -> dict[str, float]:
+    """A bug in a user's reward."""
+    raise ZeroDivisionError("the reward is broken")
