@@ -107,17 +107,21 @@ class DirectClient(LLMServerClient):
 class ObservedBuffer:
     """verl's replay buffer, whose samples are shown to the trainer before anything else happens to them."""
 
-    def __init__(self, buffer: Any, sampled: Callable[[Any, int], None]) -> None:
-        """Call ``sampled(batch, failed_groups)`` after every sample."""
+    def __init__(self, buffer: Any, *, failed: Callable[[int], None], sampled: Callable[[Any], None]) -> None:
+        """Call `failed` with the number of failed groups, then `sampled` with the batch, after every sample."""
         self._buffer = buffer
+        self._failed = failed
         self._sampled = sampled
 
     def sample(self, *, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
         """See `verl.trainer.ppo.v1.replay_buffer.ReplayBuffer.sample`."""
-        batch, metrics = self._buffer.sample(
-            global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
-        )
-        self._sampled(batch, len(self._buffer.failure_keys[partition_id]))
+        try:
+            batch, metrics = self._buffer.sample(
+                global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
+            )
+        finally:  # verl itself raises when every group failed, without the reason
+            self._failed(len(self._buffer.failure_keys[partition_id]))
+        self._sampled(batch)
         return batch, metrics
 
     def __getattr__(self, name: str) -> Any:
@@ -147,7 +151,7 @@ class EnvTuningTrainer(PPOTrainerSync):
     def _build_replay_buffer(self) -> ObservedBuffer:
         buffer = super()._build_replay_buffer()
         buffer.poll_interval = _POLL_SECONDS  # verl's default is 2 s, which a small step would mostly wait for
-        return ObservedBuffer(buffer, self._on_sampled)
+        return ObservedBuffer(buffer, failed=self._on_failed, sampled=self._on_sampled)
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
@@ -187,7 +191,7 @@ class EnvTuningTrainer(PPOTrainerSync):
         super().on_step_begin()
         self._records.clear()
 
-    def _on_sampled(self, batch: Any, failed_groups: int) -> None:
+    def _on_failed(self, failed_groups: int) -> None:
         # verl trains on what is left of a batch when agent loops raise; here a tool's error is data and an exception
         # is a bug or a wrong setting, which a hundred more steps would not mend.
         if failed_groups > self._settings.max_failed_groups:
@@ -197,6 +201,8 @@ class EnvTuningTrainer(PPOTrainerSync):
                 f"(env_tuning.max_failed_groups={self._settings.max_failed_groups})"
                 + (f"; the first error: {errors[0]}" if errors else "; see the tracebacks above")
             ) from (errors[0] if errors else None)
+
+    def _on_sampled(self, batch: Any) -> None:
         records = _read_records(batch)
         (self._validation if batch.partition_id == "val" else self._records).extend(records)
 
