@@ -1,7 +1,8 @@
 """`Environment`: the tool classes of one episode, behind one `call`.
 
-Owns: dispatch over the allow-list, the text of results and errors, snapshots across classes. Refuses:
-parsing model text, deciding which tools an episode may see (`episode.py`), hints.
+Owns: dispatch over the allow-list, the text of results and errors, the limits on what a call may cost
+(`limits.py`), snapshots across classes. Refuses: parsing model text, deciding which tools an episode may see
+(`episode.py`), hints.
 Behaviour of results and errors is at parity with bfcl_eval 2026.3.23 (see docs/parity.md).
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from env_tuning.calls import ToolCall
+from env_tuning.environments import limits
 from env_tuning.environments.tool_class import ToolClass
 
 
@@ -55,17 +57,27 @@ class Environment:
         return tuple(self._tools)
 
     def call(self, call: ToolCall) -> ToolResult:
-        """Run one call. Never raises for what a model wrote: failures come back as text."""
-        bound = self._tools.get(call.name)
-        if bound is None:
-            return unknown_tool(call.name)
-        function, instance = bound
+        """Run one call. Never raises for what a model wrote: failures come back as text.
+
+        Arguments and return value are measured here, once for all tools; what a small argument can make expensive
+        is the tool's own to refuse.
+        """
         try:
-            value = function(instance, *call.positional, **call.arguments)
-            text = render(value)
-        # Whatever a tool raises on model input is an observation, as in the benchmark.
+            arguments = call.arguments
+            limits.check_size(
+                "the arguments",
+                (call.name, *call.positional, *arguments, *arguments.values()),
+                limits.ARGUMENTS,
+            )
+            bound = self._tools.get(call.name)
+            if bound is None:
+                return unknown_tool(call.name)
+            function, instance = bound
+            value = function(instance, *call.positional, **arguments)
+            text = _bounded(value)
+        # Whatever a tool raises on model input is an observation, as in the benchmark. Running out of stack is too.
         except Exception as error:
-            return ToolResult(f"Error during execution: {error}", CallStatus.EXCEPTION)
+            return ToolResult(f"Error during execution: {_message(error)}", CallStatus.EXCEPTION)
         failed = isinstance(value, dict) and "error" in value
         return ToolResult(text, CallStatus.ERROR if failed else CallStatus.OK)
 
@@ -94,3 +106,20 @@ def render(value: Any) -> str:
         except Exception:
             return str(value)
     return str(value)
+
+
+def _bounded(value: Any) -> str:
+    """`render`, of a value and to a text of bounded size."""
+    limits.check_size("the results", (value,), limits.RESULT)
+    text = render(value)
+    if len(text) > limits.RESULT.characters:
+        raise limits.CostError(f"the results contain more than {limits.RESULT.characters} characters")
+    return text
+
+
+def _message(error: Exception) -> str:
+    try:
+        return str(error)[: limits.RESULT.characters]
+    # The text of an error is made of what a tool raised it with, which may be impossible to print.
+    except Exception:
+        return type(error).__name__

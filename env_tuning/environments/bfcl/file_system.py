@@ -9,8 +9,10 @@ At parity with GorillaFileSystem of bfcl_eval 2026.3.23. Quirks that are kept on
 - `cp` onto a name that the destination already has raises, where `mv` answers with an error.
 - `mv`, unlike `mkdir`, allows any name without a slash. An entry named ``.`` resolves to the current directory.
 - `echo` writes whatever value it is given; later tools raise on content that is no text.
-- A directory copied into itself is a cycle: `find` and `du` then fail with Python's recursion error, and
-  two states that hold a cycle never match.
+- A directory copied into itself is a cycle: `find` and `du` then fail with Python's recursion error.
+
+Directories can share what they hold, so a small graph can have exponentially many paths. Walks, the number of entries
+and the length of names are limited (`limits.py`); comparing and copying take every directory once.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from env_tuning.environments import limits
 from env_tuning.environments.tool_class import ToolClass
 
 if TYPE_CHECKING:
@@ -89,6 +92,7 @@ class GorillaFileSystem(ToolClass):
             self.root = Directory(name)
             _load(config["root"][name]["contents"], self.root, long_context)
         self._current_dir = self.root
+        self._entries_left = limits.TREE_ENTRIES
 
     def pwd(self) -> dict[str, Any]:
         """Show the path of the current directory, the root's name included."""
@@ -128,6 +132,7 @@ class GorillaFileSystem(ToolClass):
             return {"error": f"mkdir: cannot create directory '{dir_name}': Invalid character"}
         if dir_name in self._current_dir.contents:
             return {"error": f"mkdir: cannot create directory '{dir_name}': File exists"}
+        self._admit(dir_name, entries=1)
         self._current_dir.add_directory(dir_name)
         return None
 
@@ -137,6 +142,7 @@ class GorillaFileSystem(ToolClass):
             return {"error": f"touch: cannot touch '{file_name}': Invalid character"}
         if file_name in self._current_dir.contents:
             return {"error": f"touch: cannot touch '{file_name}': File exists"}
+        self._admit(file_name, entries=1)
         self._current_dir.add_file(file_name)
         return None
 
@@ -205,11 +211,12 @@ class GorillaFileSystem(ToolClass):
 
     def du(self, human_readable: bool = False) -> dict[str, Any]:
         """Add up the bytes of all files under the current directory."""
-        size: float = sum(
-            len(entry.content.encode("utf-8"))
-            for _, _, entry in _walk(self._current_dir, "", _DU_CYCLE)
-            if isinstance(entry, File)
-        )
+        size: float = 0
+        for _, _, entry in _walk(self._current_dir, "", _DU_CYCLE):
+            if isinstance(entry, File):
+                size += len(entry.content.encode("utf-8"))
+                if size > limits.TREE_CHARACTERS:
+                    raise limits.CostError(f"more than {limits.TREE_CHARACTERS} bytes to count")
         return {"disk_usage": _human_readable(size) if human_readable else f"{size} bytes"}
 
     def tail(self, file_name: str, lines: int = 10) -> dict[str, Any]:
@@ -264,15 +271,15 @@ class GorillaFileSystem(ToolClass):
         return {**self.public_state(), "root": _copy(self.root)}
 
     def matches(self, snapshot: dict[str, Any]) -> bool:
-        """Whether both trees hold the same names and contents; False where a cycle leaves that open."""
-        try:
-            return self.long_context == snapshot["long_context"] and _same(self.root, snapshot["root"], {})
-        except RecursionError:
-            return False
+        """Whether both trees hold the same names and contents."""
+        return bool(self.long_context == snapshot["long_context"]) and _same(self.root, snapshot["root"])
 
     def describe(self) -> dict[str, Any]:
-        """The tree in the form of the initial configuration; a directory inside itself has the type "cycle"."""
-        return {"root": {self.root.name: _describe(self.root, ())}, "long_context": self.long_context}
+        """The tree in the form of the initial configuration.
+
+        A directory inside itself has the type "cycle"; what is too deep or too much to show has the type "omitted".
+        """
+        return {"root": {self.root.name: _describe(self.root)}, "long_context": self.long_context}
 
     def _entry(self, name: str) -> Entry | None:
         # The lookup is not redundant: an entry named "." resolves to the directory, but only if there is one.
@@ -296,6 +303,14 @@ class GorillaFileSystem(ToolClass):
             directory = entry
         return directory
 
+    def _admit(self, name: str, *, entries: int) -> None:
+        """Refuse a name that is too long, or entries that the file system has no room for."""
+        if len(name) > limits.NAME_CHARACTERS:
+            raise limits.CostError(f"a name of {len(name)} characters; the most is {limits.NAME_CHARACTERS}")
+        if entries > self._entries_left:
+            raise limits.CostError(f"the file system is full: more than {limits.TREE_ENTRIES} new entries")
+        self._entries_left -= entries
+
     def _transfer(self, source: str, destination: str, *, copy: bool) -> dict[str, Any]:
         tool, verb, done = ("cp", "copy", "copied") if copy else ("mv", "move", "moved")
         entry = self._entry(source)
@@ -312,6 +327,8 @@ class GorillaFileSystem(ToolClass):
             # cp looks for the joined path, which no tool can create: a name that is taken raises further down.
             if (place if copy else name) in directory.contents:
                 return {"error": f"{tool}: cannot {verb} '{source}' to '{place}': File exists"}
+        copied = len(entry.contents) if isinstance(entry, Directory) else 0
+        self._admit(name, entries=1 + copied if copy else 0)
         if not copy:
             del self._current_dir.contents[source]
         if isinstance(entry, File):
@@ -343,17 +360,34 @@ def _is_valid_name(name: str) -> bool:
     return not any(character in name for character in _FORBIDDEN)
 
 
-def _walk(
-    directory: Directory, path: str, cycle_error: str, above: tuple[Directory, ...] = ()
-) -> Iterator[tuple[str, str, Entry]]:
-    """Path, name and entry of everything below a directory, each directory before what it holds."""
-    if directory in above:
-        raise RecursionError(cycle_error)
-    for name, entry in directory.contents.items():
-        place = f"{path}/{name}"
-        yield place, name, entry
-        if isinstance(entry, Directory):
-            yield from _walk(entry, place, cycle_error, (*above, directory))
+def _walk(directory: Directory, path: str, cycle_error: str) -> Iterator[tuple[str, str, Entry]]:
+    """Path, name and entry of everything below a directory, each directory before what it holds.
+
+    Raises:
+        RecursionError: a directory is inside itself.
+        CostError: there is too much below.
+    """
+    entries, characters = limits.TREE_ENTRIES, limits.TREE_CHARACTERS
+    above = {id(directory)}
+    levels = [(directory, path, iter(directory.contents.items()))]
+    while levels:
+        holder, place, remaining = levels[-1]
+        for name, entry in remaining:
+            below = f"{place}/{name}"
+            entries -= 1
+            characters -= len(below)
+            if entries < 0 or characters < 0:
+                raise limits.CostError("too many entries below the directory")
+            yield below, name, entry
+            if isinstance(entry, Directory):
+                if id(entry) in above:
+                    raise RecursionError(cycle_error)
+                above.add(id(entry))
+                levels.append((entry, below, iter(entry.contents.items())))
+                break
+        else:
+            above.discard(id(holder))
+            levels.pop()
 
 
 def _human_readable(size: float) -> str:
@@ -382,28 +416,43 @@ def _copy(root: Directory) -> Directory:
     return copies[id(root)]
 
 
-def _same(ours: Entry, theirs: Entry, compared: dict[tuple[int, int], bool]) -> bool:
-    """Whether two entries hold the same. Each pair is compared once: shared directories can be many paths.
+def _same(ours: Directory, theirs: Directory) -> bool:
+    """Whether two trees hold the same.
 
-    A pair met again while it is being compared is a cycle, on which the benchmark's comparison does not end.
+    Each pair of directories is compared once, as shared directories can be many paths; a pair that is met again inside
+    itself counts as equal unless something else differs, so that a cycle equals its own copy. (The benchmark's
+    comparison does not end on cycles. No reference solution has one.)
     """
-    if isinstance(ours, File) or isinstance(theirs, File):
-        return isinstance(ours, File) and isinstance(theirs, File) and bool(ours.content == theirs.content)
-    pair = (id(ours), id(theirs))
-    if pair not in compared:
-        compared[pair] = False
-        compared[pair] = (
-            ours.name == theirs.name
-            and ours.contents.keys() == theirs.contents.keys()
-            and all(_same(entry, theirs.contents[name], compared) for name, entry in ours.contents.items())
-        )
-    return compared[pair]
+    met: set[tuple[int, int]] = set()
+    pending: list[tuple[Entry, Entry]] = [(ours, theirs)]
+    while pending:
+        left, right = pending.pop()
+        if isinstance(left, File) or isinstance(right, File):
+            if not (isinstance(left, File) and isinstance(right, File) and left.content == right.content):
+                return False
+            continue
+        if (id(left), id(right)) in met:
+            continue
+        met.add((id(left), id(right)))
+        if left.name != right.name or left.contents.keys() != right.contents.keys():
+            return False
+        pending += ((entry, right.contents[name]) for name, entry in left.contents.items())
+    return True
 
 
-def _describe(entry: Entry, above: tuple[Entry, ...]) -> dict[str, Any]:
-    if isinstance(entry, File):
-        return {"type": "file", "content": entry.content}
-    if entry in above:
-        return {"type": "cycle"}
-    contents = {name: _describe(item, (*above, entry)) for name, item in entry.contents.items()}
-    return {"type": "directory", "contents": contents}
+def _describe(root: Directory) -> dict[str, Any]:
+    left = limits.TREE_ENTRIES
+
+    def describe(entry: Entry, above: tuple[Entry, ...]) -> dict[str, Any]:
+        nonlocal left
+        left -= 1
+        if isinstance(entry, File):
+            return {"type": "file", "content": entry.content}
+        if entry in above:
+            return {"type": "cycle"}
+        if left - len(entry.contents) < 0 or len(above) == limits.ARGUMENTS.depth:
+            return {"type": "omitted"}
+        contents = {name: describe(item, (*above, entry)) for name, item in entry.contents.items()}
+        return {"type": "directory", "contents": contents}
+
+    return describe(root, ())

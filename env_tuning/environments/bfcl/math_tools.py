@@ -5,8 +5,9 @@ negative powers of zero raise, results of `logarithm` and `square_root` print as
 converts to its own unit whatever that unit is. Precision is set on contexts of the instance's own, never on
 mpmath's or the thread's.
 
-There is no state and no cost limit. What a few characters of arguments can make expensive is `power`, `logarithm`,
-`square_root` and `round_number`; all other tools cost what their arguments weigh.
+There is no state. What a few characters of arguments could make expensive is bounded here: the digits of
+`logarithm` and `square_root` by a limit (`limits.MATH_DIGITS`), `power` and `round_number` without a change of their
+results. All other tools cost what their arguments weigh.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import decimal
 import functools
 import math
+import threading
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import mpmath
 
+from env_tuning.environments import limits
 from env_tuning.environments.tool_class import ToolClass
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ _NEEDS_NUMBERS = "Both inputs must be numbers"
 _NEEDS_NUMBER_LIST = "All elements in the list must be numbers"
 _TOO_LARGE = "Conversion resulted in a value too large to represent"
 
+# mpmath keeps constants such as ln 2 for all contexts of the process, value and precision in two steps: a thread that
+# reads between them would compute with a wrong constant.
+_MPMATH_CONSTANTS = threading.Lock()
+
 
 class MathAPI(ToolClass):
     """A calculator without memory."""
@@ -60,7 +67,13 @@ class MathAPI(ToolClass):
         """Take the logarithm to a base, to a number of decimal digits."""
         try:
             self._mpmath.dps = precision
-            return {"result": self._mpmath.log(value) / self._mpmath.log(base)}
+            _check_digits(self._mpmath.dps)
+            _check_text(value)
+            _check_text(base)
+            with _MPMATH_CONSTANTS:
+                return {"result": self._mpmath.log(value) / self._mpmath.log(base)}
+        except limits.CostError:
+            raise
         # Whatever mpmath raises on model input is the answer, as in the benchmark.
         except Exception as error:
             return {"error": str(error)}
@@ -120,7 +133,7 @@ class MathAPI(ToolClass):
 
     def power(self, base: float, exponent: float) -> dict[str, Any]:
         """Raise a number to a power."""
-        return _attempt(lambda: base**exponent, _NEEDS_NUMBERS)
+        return _attempt(lambda: _power(base, exponent), _NEEDS_NUMBERS)
 
     def square_root(self, number: float, precision: int) -> dict[str, Any]:
         """Take the square root of a number, to a number of significant digits."""
@@ -129,6 +142,7 @@ class MathAPI(ToolClass):
                 return {"error": "Cannot calculate square root of a negative number"}
             context = decimal.DefaultContext.copy()
             context.prec = precision
+            _check_digits(context.prec)
             return {"result": decimal.Decimal(number, context).sqrt(context)}
         except (TypeError, decimal.InvalidOperation):
             return {"error": "Input must be a number or computation resulted in an invalid operation"}
@@ -140,7 +154,7 @@ class MathAPI(ToolClass):
     def round_number(self, number: float, decimal_places: int = 0) -> dict[str, Any]:
         """Round a number to decimal places, halves to even."""
         error = "First input must be a number, second input must be an integer"
-        return _attempt(lambda: round(number, decimal_places), error)
+        return _attempt(lambda: _round(number, decimal_places), error)
 
     def percentage(self, part: float, whole: float) -> dict[str, Any]:
         """Express a part as a percentage of the whole."""
@@ -178,6 +192,39 @@ def _attempt(compute: Callable[[], Any], error: str, declined: type[Exception] =
         return {"result": compute()}
     except declined:
         return {"error": error}
+
+
+def _check_digits(digits: int) -> None:
+    if digits > limits.MATH_DIGITS:
+        raise limits.CostError(f"precision is {digits} digits; the most is {limits.MATH_DIGITS}")
+
+
+def _check_text(number: Any) -> None:
+    """Refuse a number in text that mpmath reads slowly: a long one, or one whose exponent is a long number itself."""
+    if isinstance(number, str):
+        exponent = number.lower().partition("e")[2]
+        if len(number) > limits.MATH_DIGITS or len(exponent) > limits.EXPONENT_CHARACTERS:
+            raise limits.CostError("a number written as text is too long")
+
+
+def _power(base: float, exponent: float) -> float:
+    # |base| >= 2 ** (bits - 1), so this is a lower bound of the size of the result.
+    if (
+        isinstance(base, int)
+        and isinstance(exponent, int)
+        and (base.bit_length() - 1) * exponent >= limits.PRINTABLE_BITS
+    ):
+        # The benchmark computes the number and fails to print it. Any number too large to print fails alike.
+        str(1 << limits.PRINTABLE_BITS)
+        raise limits.CostError("the result has too many digits")
+    return base**exponent  # type: ignore[no-any-return]
+
+
+def _round(number: float, decimal_places: int) -> float:
+    # Python computes 10 ** -decimal_places for whole numbers, though everything beyond their length rounds to 0.
+    if isinstance(number, int) and isinstance(decimal_places, int):
+        decimal_places = max(decimal_places, -limits.ARGUMENTS.bits)
+    return round(number, decimal_places)
 
 
 def _mean(numbers: list[float]) -> float:

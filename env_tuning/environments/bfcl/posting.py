@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from env_tuning.environments import limits
 from env_tuning.environments.tool_class import ToolClass
 
 if TYPE_CHECKING:
@@ -97,7 +98,11 @@ class TwitterAPI(ToolClass):
         """Add users to a tweet's mentions."""
         if tweet_id not in self.tweets:
             return _not_found(tweet_id)
-        self.tweets[tweet_id]["mentions"].extend(mentioned_usernames)
+        mentions = self.tweets[tweet_id]["mentions"]
+        mentions.extend(mentioned_usernames)
+        if len(mentions) > limits.SHARED_MENTIONS:
+            del mentions[limits.SHARED_MENTIONS :]
+            raise limits.CostError(f"more than {limits.SHARED_MENTIONS} mentions of one tweet")
         return {"mention_status": "Users mentioned successfully"}
 
     def follow_user(self, username_to_follow: str) -> dict[str, Any]:
