@@ -144,3 +144,11 @@ def test_two_instances_never_share_state():
     assert first._mpmath is not second._mpmath
     assert second._mpmath.dps == 15
     assert first.public_state() == second.public_state() == {}
+
+
+def test_a_long_text_that_is_no_number_is_declined_in_the_words_of_the_benchmark():
+    declined = '{"error": "cannot create mpf from \'frontLeftTirePressure\'"}'
+    assert answer("logarithm(value='frontLeftTirePressure', base=10, precision=5)") == declined
+    assert answer("logarithm(10, '1e99999999999999', 5)") == (
+        "Error during execution: a number written as text is too long"
+    )
