@@ -63,6 +63,8 @@ def left_out(text: str) -> str | None:
         return "a limit of this project, or hours of work for the package, which has none"
     if call.name in _NAMING and any(isinstance(value, str) and len(value) > limits.NAME_CHARACTERS for value in values):
         return "a name above the limit of this project; the package has none"
+    if call.name == "logarithm" and any(isinstance(value, str) and len(value) > limits.MATH_DIGITS for value in values):
+        return "a text above the limit of this project; the package has none"
     return None
 
 
