@@ -55,7 +55,7 @@ def embedded_model(
     size: str | TinySize = "small",
     pieces: int = 4096,
     settings: WarmStart | None = None,
-    variants: int = 2,
+    variants: int = 3,
     listing: ToolListing = ToolListing.SIGNATURES,
     report: Callable[[str], None] = print,
 ) -> Path:
