@@ -8,6 +8,7 @@ explains each entry.
 from __future__ import annotations
 
 import builtins
+import math
 import re
 
 from env_tuning.calls import CallSyntaxError, parse_call
@@ -25,8 +26,11 @@ _NAMES_IN_SCOPE = frozenset(
 )
 
 # Above these numbers a call hits a limit of ours (`limits.MATH_DIGITS`), or keeps the package busy for long.
-_COSTLY = {"power": 1000, "logarithm": 1000, "square_root": 1000, "round_number": 1000}
-_NAMING = frozenset({"mkdir", "touch", "mv", "cp"})
+_LARGEST_NUMBER = {"power": 1000, "logarithm": 1000, "square_root": 1000, "round_number": 1000}
+_LONGEST_TEXT = {
+    **dict.fromkeys(("mkdir", "touch", "mv", "cp"), limits.NAME_CHARACTERS),
+    "logarithm": limits.MATH_DIGITS,
+}
 
 
 def normalise(result: str) -> str:
@@ -57,14 +61,11 @@ def left_out(text: str) -> str | None:
     if call.name in _REFUSED_NAMES or call.name in _NAMES_IN_SCOPE or hasattr(builtins, call.name):
         return "no tool, but a name that the package evaluates or refuses"
     values = (*call.positional, *call.arguments.values())
-    if call.name in _COSTLY and any(
-        isinstance(value, int | float) and abs(value) > _COSTLY[call.name] for value in values
-    ):
-        return "a limit of this project, or hours of work for the package, which has none"
-    if call.name in _NAMING and any(isinstance(value, str) and len(value) > limits.NAME_CHARACTERS for value in values):
-        return "a name above the limit of this project; the package has none"
-    if call.name == "logarithm" and any(isinstance(value, str) and len(value) > limits.MATH_DIGITS for value in values):
-        return "a text above the limit of this project; the package has none"
+    number, length = _LARGEST_NUMBER.get(call.name, math.inf), _LONGEST_TEXT.get(call.name, math.inf)
+    if any(isinstance(value, int | float) and abs(value) > number for value in values):
+        return "a number above a limit of this project, or hours of work for the package, which has none"
+    if any(isinstance(value, str) and len(value) > length for value in values):
+        return "a text above a limit of this project; the package has none"
     return None
 
 

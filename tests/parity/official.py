@@ -127,5 +127,5 @@ def first_difference(ours: str, theirs: str, context: int = 60) -> str:
 
 
 def is_error(result: str) -> bool:
-    """Whether a result says that the call failed."""
-    return result.startswith("Error during execution:") or '"error":' in result
+    """Whether a result says that the call failed, in any of the package's ways."""
+    return result.startswith(("Error during execution:", "['Error", "[{'error'")) or '"error":' in result
