@@ -210,7 +210,6 @@ def _arguments(settings: WarmStart, workspace: Path, seed: int) -> TrainingArgum
         output_dir=str(workspace),
         max_steps=settings.steps,
         per_device_train_batch_size=settings.batch_size,
-        train_sampling_strategy="group_by_length",
         lr_scheduler_type="cosine",
         warmup_steps=min(15, settings.steps),
         seed=seed,
@@ -219,8 +218,8 @@ def _arguments(settings: WarmStart, workspace: Path, seed: int) -> TrainingArgum
         logging_first_step=False,
         save_strategy="no",
         report_to=[],
-        # Grouping by length would save an eighth of the work, but its sampler shows long and short tasks in runs, and the
-        # model ends worse for it.
+        # Grouping by length would save an eighth of the work, but its sampler shows long and short tasks in runs, and
+        # the model ends worse for it.
         train_sampling_strategy="random",
         disable_tqdm=True,
     )
