@@ -25,7 +25,7 @@ from env_tuning.data.rows import load_tasks
 from env_tuning.environments.bfcl.long_context import LongContext
 from env_tuning.model.tiny import SIZES, TinySize, tiny_config
 from env_tuning.model.tokenizer import train_tokenizer
-from env_tuning.model.warm_start import WarmStart, WarmStartFigures, warm_start
+from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard_error, warm_start
 from env_tuning.protocols import ToolListing
 from env_tuning.task import Task
 
@@ -57,7 +57,7 @@ def embedded_model(
     settings: WarmStart | None = None,
     variants: int = 3,
     listing: ToolListing = ToolListing.SIGNATURES,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = to_standard_error,
 ) -> Path:
     """The folder of the model, built first if this cache does not hold it.
 

@@ -8,6 +8,7 @@ model that succeeds often and fails often.
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class WarmStart:
     batch_size: int = 2
     learning_rate: float = 1e-2
     matrix_learning_rate: float = 2e-2
-    longest: int = 4096
+    longest: int = 2048
     threads: int = 2
 
     def __post_init__(self) -> None:
@@ -88,6 +89,11 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> E
     return {"input_ids": ids, "labels": [token if own else NO_LOSS for token, own in zip(ids, mask, strict=True)]}
 
 
+def to_standard_error(line: str) -> None:
+    """The default place of progress lines: standard output belongs to the caller, who may print the folder there."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def warm_start(
     model: Qwen3ForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
@@ -96,7 +102,7 @@ def warm_start(
     *,
     workspace: Path,
     seed: int = 0,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = to_standard_error,
 ) -> WarmStartFigures:
     """Train the model in place.
 
