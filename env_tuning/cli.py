@@ -1,4 +1,4 @@
-"""The command line: `env-tuning prepare` and `env-tuning train`.
+"""The command line: `env-tuning prepare`, `train`, `check`, `play` and `rows`.
 
 Owns: arguments and exit statuses. Refuses: logic of its own; every command calls one function of a room.
 """
@@ -6,6 +6,7 @@ Owns: arguments and exit statuses. Refuses: logic of its own; every command call
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,90 @@ def train(
     from env_tuning import launch
 
     raise typer.Exit(launch.run(launch.plan(stage, context.args, os.environ)))
+
+
+_Data = Annotated[Path, typer.Option(help="Folder that env-tuning prepare wrote.")]
+_PREPARED = Path("processed_data")
+
+
+@app.command()
+def check(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Tool classes, such as TicketAPI or garage:Garage; all of ours if none.")
+    ] = None,
+    data: _Data = _PREPARED,
+) -> None:
+    """Check what every tool environment promises; exit status 1 if something is broken."""
+    from env_tuning.contract import Subject, report
+    from env_tuning.contract import check as findings_of
+    from env_tuning.data.lookup import find_sample, padding_for
+    from env_tuning.environments.registry import TOOL_CLASSES
+
+    _import_from_here()
+    broken = False
+    for name in names or TOOL_CLASSES:
+        tasks = find_sample(name, data)
+        subject = Subject(name=name, tasks=tasks, long_context=padding_for(tasks, data))
+        findings = findings_of(subject)
+        typer.echo(report(subject, findings))
+        broken = broken or any(finding.problems for finding in findings)
+    raise typer.Exit(int(broken))
+
+
+@app.command()
+def play(
+    name: Annotated[str, typer.Argument(help="A task, such as multi_turn_base_0, or a class, such as garage:Garage.")],
+    number: Annotated[int, typer.Option(help="Which of the class's tasks, from 0.", min=0)] = 0,
+    protocol: Annotated[str, typer.Option(help="How messages are written.")] = "think_answer",
+    data: _Data = _PREPARED,
+) -> None:
+    """Take the model's place in an episode."""
+    from env_tuning.data.lookup import find_tasks, padding_for
+    from env_tuning.environments.registry import make_environment, tool_class
+    from env_tuning.environments.schemas import tool_docs_of
+    from env_tuning.play import play as play_episode
+    from env_tuning.play import try_out
+    from env_tuning.prepared_task import prepare_task
+    from env_tuning.protocols import protocol as protocol_named
+
+    _import_from_here()
+    tasks = find_tasks(name, data)
+    if not tasks:
+        documents = {doc.name: doc for doc in tool_docs_of(tool_class(name))}
+        try_out(make_environment([name], "{}"), documents, read=_next_line, write=typer.echo)
+        return
+    if number >= len(tasks):
+        raise UserError(f"{name} has {len(tasks)} tasks; --number goes from 0 to {len(tasks) - 1}")
+    prepared = prepare_task(
+        tasks[number], protocol=protocol_named(protocol), long_context=padding_for((tasks[number],), data)
+    )
+    play_episode(prepared, read=_next_line, write=typer.echo)
+
+
+@app.command()
+def rows(
+    name: Annotated[str, typer.Argument(help="A class with scenarios, such as garage:Garage.")],
+    file: Annotated[Path, typer.Argument(help="The parquet file to write.")],
+    split: Annotated[str, typer.Option(help="What its rows are for: train, val or test.")] = "train",
+) -> None:
+    """Write the scenarios of an own environment as rows to train on."""
+    from env_tuning.data.lookup import write_scenarios
+
+    _import_from_here()
+    typer.echo(f"{file}: {write_scenarios(name, file, split=split)} rows")
+
+
+def _import_from_here() -> None:
+    """Find modules in the current folder, as `python -m` does and an installed command does not."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+
+
+def _next_line() -> str | None:
+    try:
+        return input("> ")
+    except EOFError:
+        return None
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ PURE = [
     "env_tuning.task", "env_tuning.calls", "env_tuning.trajectory", "env_tuning.episode", "env_tuning.judge",
     "env_tuning.protocols", "env_tuning.environments.registry", "env_tuning.rewards.registry",
     "env_tuning.interaction.multi_turn", "env_tuning.launch", "env_tuning.cli",
+    "env_tuning.contract", "env_tuning.play",
 ]  # fmt: skip
 HEAVY = ["verl", "torch", "ray", "transformers", "hydra", "pandas", "pyarrow"]
 

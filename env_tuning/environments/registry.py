@@ -93,7 +93,8 @@ def make_environment(
             raise ValueError(f"the initial configuration of {name} is a {type(config).__name__}, not an object")
         if name in instances:
             raise ValueError(f"tool class {name} is named twice")
-        instances[name] = tool_class(name)(config, long_context)
+        found = tool_class(name)
+        instances[name] = found(config) if long_context is None else found(config, long_context)
     return Environment(instances)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from env_tuning.environments.bfcl.long_context import LongContext
+    from env_tuning.environments.scenario import Scenario
 
 
 class ToolClass:
@@ -22,12 +23,13 @@ class ToolClass:
 
     A subclass keeps its state in public attributes (compared by the judge after every turn) and in
     underscore attributes (never compared). Tools return plain values; a failure the model should read is
-    returned as ``{"error": "..."}`` or raised.
+    returned as ``{"error": "..."}`` or raised. What else an author may define: `scenarios` (what users ask),
+    `snapshot` and `matches` (what counts as the same state), `describe`. See docs/new_environment.md.
 
     Example::
 
         class Counter(ToolClass):
-            def __init__(self, config, long_context=None):
+            def __init__(self, config):
                 self.value = config.get("value", 0)
 
             def add(self, amount: int) -> dict:
@@ -59,8 +61,14 @@ class ToolClass:
         Args:
             config: this class's initial configuration. The instance owns it and may keep and mutate its
                 parts: callers hand over a fresh copy.
-            long_context: the benchmark's padding data for long-context tasks; None everywhere else.
+            long_context: the benchmark's padding data, given in long-context tasks alone. A class that is never part
+                of one need not take it.
         """
+
+    @classmethod
+    def scenarios(cls) -> Iterable[Scenario]:
+        """What users ask of this class, turn by turn; by default nothing is known."""
+        return ()
 
     def public_state(self) -> dict[str, Any]:
         """The live attributes the judge compares: all whose name has no leading underscore."""
