@@ -76,7 +76,9 @@ ODD_BY_TYPE: Mapping[str, Sequence[Any]] = {
     "array": ODD_LISTS,
     "dict": ODD_OBJECTS,
 }
-NO_TOOLS = tuple("no_such_tool lss Cd _load_scenario _random describe snapshot public_state root é".split())
+NO_TOOLS = (
+    *("no_such_tool", "lss", "Cd", "_load_scenario", "_random", "describe", "snapshot", "public_state", "root", "é"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
