@@ -58,8 +58,11 @@ def parse_call(text: str) -> ToolCall:
     try:
         positional = tuple(ast.literal_eval(argument) for argument in node.args)
         arguments = {_keyword(keyword): ast.literal_eval(keyword.value) for keyword in node.keywords}
-    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+    # OverflowError: the sum of a huge whole number and an imaginary one.
+    except (ValueError, TypeError, OverflowError, RecursionError, MemoryError) as error:
         raise CallSyntaxError(f"arguments are not literals: {text[:80]!r} ({error})") from None
+    if len(arguments) < len(node.keywords):
+        raise CallSyntaxError(f"an argument is given twice: {text[:80]!r}")
     return ToolCall(name=node.func.id, arguments=arguments, positional=positional)
 
 

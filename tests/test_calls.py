@@ -41,6 +41,11 @@ def test_literal_calls_are_read_and_round_trip(text, expected):
         "f(" + "[" * 5000 + "]" * 5000 + ")",
         "f('" + "a" * MAX_CALL_CHARACTERS + "')",
         "f('\x00')\x00",
+        "f(a=1, a=2)",
+        "f(0x" + "f" * 2000 + " + 1j)",
+        "f({[]: 1})",
+        "f('\ud800')\ud800",
+        "f(" + "-" * 90_000 + "1)",
     ],
 )
 def test_anything_but_one_literal_call_is_rejected_without_running_it(text):
