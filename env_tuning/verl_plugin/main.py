@@ -87,6 +87,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "TQ_NUM_THREADS": "1",
+        # Bars end without a newline, and the next progress line would not stand at the start of its own.
+        "TQDM_DISABLE": "1",
     }
     if config.trainer.device == "cpu":
         wanted |= {
