@@ -97,7 +97,8 @@ def report(subject: Subject, findings: Sequence[Finding]) -> str:
     """The findings as text for a terminal."""
     lines = [f"{subject.name} (tools: {len(subject.tool_class.tools)}, tasks: {len(subject.tasks)})"]
     for finding in findings:
-        lines.append(f"  {'FAIL' if finding.problems else 'ok':5}{finding.rule:14}{finding.promise}")
+        mark = "FAIL" if finding.problems else "ok" if subject.tasks or finding.rule not in _ON_TASKS else "-"
+        lines.append(f"  {mark:5}{finding.rule:14}{finding.promise}")
         lines += [f"       - {problem}" for problem in finding.problems[:_PROBLEMS_SHOWN]]
         if (more := len(finding.problems) - _PROBLEMS_SHOWN) > 0:
             lines.append(f"       - and {more} more")
@@ -272,6 +273,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     }
 )
 """Name of the rule to what it promises and the function that yields its problems."""
+
+_ON_TASKS = frozenset({"ground truth", "idle policies"})
 
 
 _UNKNOWN = "no_such_name"

@@ -175,6 +175,9 @@ def test_a_class_without_scenarios_is_checked_as_far_as_it_goes():
 
     globals()["Bare"] = Bare
     assert broken_rules(Bare) == {}
+    report = CliRunner().invoke(app, ["check", f"{__name__}:Bare"]).output
+    assert report.count("  ok ") == len(contract.RULES) - 2
+    assert "  -    ground truth" in report
 
 
 def test_the_command_says_what_is_wrong_and_exits_with_1():

@@ -20,7 +20,8 @@ from env_tuning.calls import ToolCall, parse_call
 from env_tuning.environments import limits
 from env_tuning.environments.bfcl.file_system import GorillaFileSystem
 from env_tuning.environments.environment import CallStatus, Environment
-from env_tuning.environments.registry import TOOL_CLASSES, make_environment
+from env_tuning.environments.registry import TOOL_CLASSES, make_environment, tool_class
+from env_tuning.environments.schemas import tool_docs_of
 from env_tuning.environments.tool_class import ToolClass
 from env_tuning.interaction.multi_turn import MultiTurnToolInteraction
 from env_tuning.protocols import ThinkAnswer, UseTools, protocol
@@ -228,18 +229,54 @@ def run_file_system(script: list[str]) -> dict[str, str]:
     return results
 
 
+HUGE = ["x" * 99_000, "\n" * 99_000, "9" * 4_200, "漢" * 99_000, "2024-" + "1" * 90_000, "1e999999", list(range(9_000))]
+HUGE += [
+    ["AAPL"] * 9_000,
+    10**4298,
+    -(10**4298),
+    10**9,
+    -(10**9),
+    1e308,
+    float("inf"),
+    dict.fromkeys(map(str, range(4_000))),
+]
+
+
+def run_every_tool() -> None:
+    """Every tool with every huge value in one place, and in all places at once, in worlds that let it work."""
+    config = {
+        "TwitterAPI": {"authenticated": True},
+        "TradingBot": {"authenticated": True, "market_status": "Open"},
+        "MessageAPI": {"current_user": "USR001"},
+        "TicketAPI": {"current_user": "USR001"},
+    }
+    for name in TOOL_CLASSES:
+        environment = make_environment([name], json.dumps(config))
+        for doc in tool_docs_of(tool_class(name)):
+            parameters = list(doc.parameters["properties"])
+            for value in HUGE:
+                for places in [[parameter] for parameter in parameters] + [parameters]:
+                    arguments = {parameter: value if parameter in places else 1 for parameter in parameters}
+                    result = environment.call(ToolCall(name=doc.name, arguments=arguments))
+                    assert len(result.text) <= limits.RESULT.characters + 100
+        assert environment.mismatches(environment.snapshot()) == ()
+
+
 IN_A_CELL = f"""
 import resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 sys.path.insert(0, {json.dumps(str(Path(__file__).parent))})
 import test_hostile
-test_hostile.run_file_system(test_hostile.HOSTILE_TREES[sys.argv[1]])
+if sys.argv[1] == "every tool":
+    test_hostile.run_every_tool()
+else:
+    test_hostile.run_file_system(test_hostile.HOSTILE_TREES[sys.argv[1]])
 """
 
 
-@pytest.mark.parametrize("name", HOSTILE_TREES)
-def test_a_hostile_tree_costs_bounded_time_and_memory(name):
+@pytest.mark.parametrize("name", [*HOSTILE_TREES, "every tool"])
+def test_a_hostile_episode_costs_bounded_time_and_memory(name):
     command = [sys.executable, "-c", IN_A_CELL, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
