@@ -121,9 +121,15 @@ def signature(tool: ToolDoc) -> str:
 
 
 def _type_name(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " | ".join(_type_name(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return " | ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
     kind = str(schema.get("type", "any"))
     if kind in ("array", "tuple") and isinstance(schema.get("items"), Mapping):
         return f"{kind}[{_type_name(schema['items'])}]"
-    if kind == "dict" and isinstance(schema.get("properties"), Mapping):
+    if kind in ("dict", "object") and schema.get("properties"):
         return "{" + ", ".join(f"{key}: {_type_name(value)}" for key, value in schema["properties"].items()) + "}"
+    if kind in ("dict", "object") and isinstance(schema.get("additionalProperties"), Mapping):
+        return f"{kind}[{_type_name(schema['additionalProperties'])}]"
     return kind

@@ -97,6 +97,11 @@ class ThinkAnswer(Protocol):
         return malformed.feedback
 
 
+MAX_DEPTH = 40
+"""Levels of JSON in a tool_call block: a little more than the environment takes as arguments (`limits.ARGUMENTS`).
+Records of what a model wrote must survive being copied and written as JSON again.
+"""
+
 Span = tuple[int, int]
 
 
@@ -155,6 +160,9 @@ def _read_calls(body: str) -> tuple[ToolCall, ...] | str:
     # Deep nesting exhausts the decoder's stack; huge integers are a ValueError like broken JSON.
     except (ValueError, RecursionError) as error:
         return f"Format error: the <tool_call> block is not JSON ({_one_line(error)})."
+    # Brackets inside strings only make this look deeper than it is, and the exact check settles it.
+    if body.count("[") + body.count("{") > MAX_DEPTH and _deeper_than(MAX_DEPTH, data):
+        return f"Format error: the <tool_call> block is nested deeper than {MAX_DEPTH} levels."
     records = data if isinstance(data, list) else [data]
     if not records:
         return "Format error: the <tool_call> block holds no call; to call nothing, use <answer>."
@@ -181,9 +189,26 @@ def _read_call(record: Any) -> ToolCall | str:
             arguments = json.loads(arguments)
         except (ValueError, RecursionError):
             arguments = None
+        if _deeper_than(MAX_DEPTH, arguments):
+            arguments = None
     if not isinstance(arguments, dict):
         return 'has "arguments" that are not a JSON object'
     return ToolCall(name=name.strip(), arguments=arguments)
+
+
+def _deeper_than(levels: int, data: Any) -> bool:
+    """Whether containers are nested in more levels; level by level, since the data may be as deep as the stack."""
+    level = [data]
+    for _ in range(levels + 1):
+        level = [
+            child
+            for item in level
+            if isinstance(item, dict | list)
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def _one_line(error: Exception) -> str:

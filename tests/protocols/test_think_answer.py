@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from env_tuning.calls import ToolCall
 from env_tuning.protocols import Answer, Malformed, PromptVersion, ThinkAnswer, ToolListing, UseTools, protocol
+from env_tuning.protocols.base import signature
 from env_tuning.task import ToolDoc
 
 SPEAK = ThinkAnswer()
@@ -55,6 +56,8 @@ def test_well_formed_messages_are_read(text, action):
         (calls("{not json"), "is not JSON"),
         (calls("[" * 100_000), "is not JSON"),
         (calls("9" * 5000), "is not JSON"),
+        (calls('[{"name": "f", "arguments": {"a": ' + "[" * 500 + "]" * 500 + "}}]"), "nested deeper than 40 levels"),
+        (calls([{"name": "f", "arguments": "[" * 500 + "]" * 500}]), '"arguments" that are not a JSON object'),
         (calls([]), "holds no call"),
         (calls("hello"), "is not JSON"),
         (calls('"hello"'), "call 1 is not an object"),
@@ -72,6 +75,11 @@ def test_broken_messages_get_one_line_of_feedback(text, said):
     assert isinstance(action, Malformed)
     assert said in action.feedback
     assert "\n" not in SPEAK.format_feedback(action)
+
+
+def test_brackets_in_a_string_are_not_depth():
+    action = SPEAK.parse(calls([{"name": "echo", "arguments": {"content": "[" * 500}}]))
+    assert isinstance(action, UseTools)
 
 
 TAGS = st.sampled_from(["<think>", "</think>", "<tool_call>", "</tool_call>", "<answer>", "</answer>", "[", "{", '"'])
@@ -138,6 +146,22 @@ def test_both_listings_name_the_same_tools():
     full = SPEAK.system_prompt([TOOL], listing=ToolListing.JSON, version=PromptVersion.V1)
     assert "sort(file_name: string, keys: array[integer] = null)" in compact
     assert json.dumps([TOOL.as_dict()]) in full
+
+
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        ({"type": "array", "items": {"type": "array", "items": {"type": "integer"}}}, "array[array[integer]]"),
+        ({"type": "dict", "properties": {"a": {"type": "string"}}}, "{a: string}"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "object[integer]"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "integer | null"),
+        ({"enum": ["up", "down"]}, '"up" | "down"'),
+        ({}, "any"),
+    ],
+)
+def test_a_signature_keeps_nested_types(schema, shown):
+    tool = ToolDoc(name="f", description="", parameters={"properties": {"x": schema}, "required": ["x"]})
+    assert signature(tool) == f"f(x: {shown})"
 
 
 def test_the_second_prompt_version_only_adds_notes():
