@@ -244,10 +244,10 @@ def _value(
     """A value for a parameter: six in ten are likely to fit."""
     type_name = schema.get("type", "")
     source = dice.random()
-    if source < 0.4:
+    if source < 0.35:
         return dice.choice(known.arguments.get((tool, name)) or known.by_parameter.get(name) or known.constants[tool])
-    if source < 0.75:
-        pool = around if source < 0.6 else known.constants[tool]
+    if source < 0.8:
+        pool = around if source < 0.55 else known.constants[tool]
         value = next((value for value in dice.choices(pool, k=8) if _fits(value, type_name)), pool[0])
         return [value] if type_name == "array" else value
     if source < 0.9:
