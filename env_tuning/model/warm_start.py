@@ -53,7 +53,7 @@ class WarmStart:
         threads: of PyTorch. Fixed rather than all cores, so that every machine builds nearly the same model.
     """
 
-    steps: int = 380
+    steps: int = 320
     batch_size: int = 2
     learning_rate: float = 1e-2
     matrix_learning_rate: float = 2e-2
