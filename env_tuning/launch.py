@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import os
 import signal
 import subprocess
@@ -20,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from env_tuning.errors import UserError
+from env_tuning.verl_plugin.progress import PREFIX
 
-PROGRESS_PREFIX = "[env-tuning] "
+PARENT_VARIABLE = "ENV_TUNING_LAUNCHER"
+"""Tells the training process its launcher's process id: when that is gone (killed), it ends itself."""
 GRACE_SECONDS = 20.0
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -116,7 +117,10 @@ def run(launch: Launch) -> int:
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True, cwd=launch.config_dir.parent,
+            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
         )  # fmt: skip
+        # Being told to stop (a scheduler, a time limit) must not leave the training process behind.
+        before = signal.signal(signal.SIGTERM, _stop)
         try:
             last = _relay(child, log)
         except KeyboardInterrupt:
@@ -125,6 +129,7 @@ def run(launch: Launch) -> int:
             return 130
         finally:
             end_group(child, signal.SIGTERM)
+            signal.signal(signal.SIGTERM, before)
     if child.returncode != 0 and not last:
         show(f"failed with status {child.returncode}; the end of {_short(launch.log_file)} says why")
     return child.returncode
@@ -132,7 +137,7 @@ def run(launch: Launch) -> int:
 
 def show(line: str) -> None:
     """Print one line to the person at the terminal."""
-    print(f"{PROGRESS_PREFIX}{line}", flush=True)
+    print(f"{PREFIX}{line}", flush=True)
 
 
 def end_group(child: subprocess.Popen[str], first_signal: signal.Signals) -> None:
@@ -153,11 +158,17 @@ def _relay(child: subprocess.Popen[str], log: object) -> bool:
     assert child.stdout is not None
     for line in child.stdout:
         log.write(line)  # type: ignore[attr-defined]
-        if line.startswith(PROGRESS_PREFIX):
-            named_error |= line.startswith(f"{PROGRESS_PREFIX}error: ")
-            print(line, end="", flush=True)
+        # Ray puts the name of a remote process before its lines, and a progress bar may stand before ours.
+        _, found, said = line.partition(PREFIX)
+        if found:
+            named_error |= said.startswith("error: ")
+            show(said.rstrip("\n"))
     child.wait()
     return named_error
+
+
+def _stop(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _make_data(folder: Path, environ: Mapping[str, str]) -> None:
@@ -175,17 +186,13 @@ def _model(folder: Path, hardware: str, environ: Mapping[str, str]) -> str:
     # In a process of its own: building the model loads torch, and this process only watches.
     show("no GPU and no MODEL: using the embedded tiny model (made once, about two minutes)")
     code = (
-        "import json, sys; from pathlib import Path; from env_tuning.model.embedded import embedded_model; "
-        "a = json.loads(sys.argv[1]); print('\\n' + str(embedded_model(Path(a['cache']), Path(a['tasks']), "
-        "long_context_file=Path(a['long_context']))))"
+        "import sys; from pathlib import Path; from env_tuning.model.embedded import embedded_model; "
+        f"say = lambda line: print({PREFIX!r} + line, file=sys.stderr, flush=True); "
+        "print('\\n' + str(embedded_model(Path(sys.argv[1]), Path(sys.argv[2]), report=say)))"
     )
-    data = folder / "processed_data" / "bfcl_v3"
-    arguments = {
-        "cache": str(folder / ".cache" / "models"),
-        "tasks": str(data / "bfcl_train.parquet"),
-        "long_context": str(data / "long_context.json"),
-    }
-    made = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], stdout=subprocess.PIPE, text=True)
+    tasks = folder / "processed_data" / "bfcl_v3" / "bfcl_train_base.parquet"
+    arguments = [str(folder / ".cache" / "models"), str(tasks)]
+    made = subprocess.run([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=False)
     if made.returncode != 0:
         raise UserError("the embedded model could not be made; the lines above say why")
     return made.stdout.strip().splitlines()[-1]

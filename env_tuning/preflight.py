@@ -28,6 +28,14 @@ def check(config: Mapping[str, Any]) -> None:
     Raises:
         UserError: the first thing found wrong.
     """
+    try:
+        _check(config)
+    # The rooms speak of wrong data and settings as `ValueError`; before the start each of them is the user's to fix.
+    except ValueError as error:
+        raise UserError(" ".join(str(error).split())) from error
+
+
+def _check(config: Mapping[str, Any]) -> None:
     model, data = config["actor_rollout_ref"]["model"]["path"], config["data"]
     check_model(model)
     check_agent_loop(config)

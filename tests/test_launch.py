@@ -125,3 +125,21 @@ def test_ctrl_c_stops_the_child_and_says_that_the_run_continues_later(project, m
     timer.start()
     assert launch.run(planned(project)) == 130
     assert "the same command continues" in capfd.readouterr().out
+
+
+def test_a_launcher_that_is_told_to_stop_takes_its_child_along(project):
+    code = f"""
+        import sys
+        from pathlib import Path
+        from env_tuning import launch
+        real = launch.subprocess.Popen
+        inner = "import os, time; print('[env-tuning] pid', os.getpid(), flush=True); time.sleep(600)"
+        launch.subprocess.Popen = lambda command, **options: real([sys.executable, "-u", "-c", inner], **options)
+        launch.run(launch.Launch(config_dir=Path({str(project / "configs")!r}), config_name="stage1", overrides=(),
+                                 log_file=Path({str(project / "a.log")!r})))
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    line = next(line for line in parent.stdout if "pid" in line)
+    parent.terminate()
+    assert parent.wait(timeout=60) == 128 + signal.SIGTERM
+    assert not _alive(int(line.split()[-1]))

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from collections.abc import Iterator, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +28,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.errors import UserError
+from env_tuning.launch import PARENT_VARIABLE
 from env_tuning.preflight import check
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
@@ -42,12 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for example trainer.total_epochs=1")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _stop)
+    _follow_launcher()
     try:
         config = compose_config(given.config_dir, given.config_name, given.overrides)
         complete(config)
         set_environment(config, os.environ)
         check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        train(config)
+        with sole_owner(Path(config.env_tuning.output_dir)):
+            train(config)
     except UserError as error:
         print(f"{PREFIX}error: {error}", flush=True)
         return 2
@@ -57,6 +63,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{PREFIX}error: {type(error).__name__}: {first_line}", flush=True)
         return 1
     return 0
+
+
+@contextlib.contextmanager
+def sole_owner(folder: Path) -> Iterator[None]:
+    """Hold the output folder's lock while training; the kernel frees it however the process ends.
+
+    Raises:
+        UserError: another process is training into the folder.
+    """
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"another process is training into {folder}; wait for it, end it, or give env_tuning.output_dir=..."
+            ) from None
+        yield
+
+
+def _follow_launcher() -> None:
+    """End when the launcher is gone: killed, it cannot end us, and a rerun would meet a process it knows nothing of."""
+    launcher = os.environ.get(PARENT_VARIABLE)
+    if launcher is None:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(launcher):
+            time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="follow-launcher").start()
 
 
 def complete(config: DictConfig) -> None:

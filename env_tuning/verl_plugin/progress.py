@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "[env-tuning] "
-"""The launcher looks for it (`env_tuning.launch.PROGRESS_PREFIX`)."""
+"""The launcher looks for it."""
 
 _IN_LINE = ("reward", "score", "format", "tool_call", "correct_turns", "steps", "kl", "response_tokens")
 
