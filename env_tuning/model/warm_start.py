@@ -50,8 +50,8 @@ class WarmStart:
             cosine to zero.
         matrix_learning_rate: peak for the matrices between them (Muon), same schedule.
         longest: demonstrations of more tokens are left out; one of them can cost as much as all the others.
-        threads: of PyTorch. One, although two are faster on two idle cores: with work this fine, threads that wait for
-            each other on a busy machine took seven times as long as one alone.
+        threads: of PyTorch. Set ``OMP_WAIT_POLICY=PASSIVE`` in the environment (the launcher does): with threads that
+            spin while they wait, two took seven times as long as one on a busy machine.
     """
 
     steps: int = 320
@@ -59,7 +59,7 @@ class WarmStart:
     learning_rate: float = 1e-2
     matrix_learning_rate: float = 2e-2
     longest: int = 2048
-    threads: int = 1
+    threads: int = 2
 
     def __post_init__(self) -> None:
         """Reject runs that cannot train."""

@@ -130,6 +130,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
     if config.trainer.device == "cpu":
         wanted |= {
             "VERL_PLATFORM": "cpu",
+            # Threads that wait must sleep: trainer and rollout server take turns on the same cores.
+            "OMP_WAIT_POLICY": "PASSIVE",
             # Ray would start idle workers that verl's runtime environment makes useless.
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
