@@ -1,13 +1,14 @@
 # make test       unit tests and one end-to-end run of verl (a bare machine needs only Python and pip)
 # make test-all   everything, slow tests included (official package, two workers, kill and resume)
 # make lint       ruff, mypy, codespell
-# make bench      benchmarks; results go to docs/benchmarks.md by hand
+# make bench      benchmarks of environments and engine; results go to docs/benchmarks.md by hand
+# make bench-stage1  the default training run for three seeds, half an hour
 # make clean      remove what the project made, the virtual environment excepted
 
 SHELL := /bin/bash
 SETUP := set -euo pipefail; source scripts/setup.sh dev
 
-.PHONY: test test-all lint bench clean
+.PHONY: test test-all lint bench bench-stage1 clean
 
 test:
 	$(SETUP); python -m pytest -m "not slow" tests
@@ -19,7 +20,10 @@ lint:
 	$(SETUP); ruff format --check .; ruff check .; mypy; codespell env_tuning docs README.md configs
 
 bench:
-	$(SETUP); for script in bench/*.py; do echo "== $$script"; python $$script; done
+	$(SETUP); for script in environments rollout_engine; do echo "== $$script"; python bench/$$script.py; done
+
+bench-stage1:
+	$(SETUP); python bench/stage1.py --seeds 1 2 3
 
 clean:
 	rm -rf .cache outputs logs processed_data/bfcl_v3 processed_data/bfcl_v3_new_prompt processed_data/manifest.json

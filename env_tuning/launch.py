@@ -36,6 +36,11 @@ class Launch:
     overrides: tuple[str, ...]
     log_file: Path
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables of the training process."""
+        return {"ENV_TUNING_HOME": str(self.config_dir.parent)}
+
 
 def project_folder() -> Path:
     """The folder that holds ``configs/`` and ``processed_data/``: the working directory or the checkout.
@@ -98,7 +103,7 @@ def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str])
     if given(chosen, "actor_rollout_ref.model.path") is None:
         chosen.append(f"actor_rollout_ref.model.path={_model(folder, hardware, environ)}")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    log_file = folder / "logs" / f"{config_name}_{stamp}.log"
+    log_file = Path.cwd() / "logs" / f"{config_name}_{stamp}.log"
     return Launch(config_dir=configs, config_name=config_name, overrides=tuple(chosen), log_file=log_file)
 
 
@@ -116,8 +121,7 @@ def run(launch: Launch) -> int:
         # A session of its own, so that the whole tree can be ended by its group id.
         child = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-            start_new_session=True, cwd=launch.config_dir.parent,
-            env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
+            start_new_session=True, env={**os.environ, **launch.variables, PARENT_VARIABLE: str(os.getpid())},
         )  # fmt: skip
         # Being told to stop (a scheduler, a time limit) must not leave the training process behind.
         before = signal.signal(signal.SIGTERM, _stop)

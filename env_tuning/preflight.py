@@ -45,6 +45,7 @@ def _check(config: Mapping[str, Any]) -> None:
         resolve_reward(config["env_tuning"]["reward"])
     train = [task for file in _files(data["train_files"]) for task in check_data(file, config)]
     validation = [task for file in _files(data["val_files"]) for task in check_data(file, config)]
+    check_batch(sum(row_count(file) for file in _files(data["train_files"])), data["train_batch_size"])
     check_lengths(train, validation, config)
     claim_output(Path(config["env_tuning"]["output_dir"]), identity(config))
 
@@ -92,6 +93,21 @@ def check_data(file: Path, config: Mapping[str, Any]) -> list[Any]:
             "(add env_tuning.interactions.NAME to the configuration)"
         )
     return load_tasks(file) if names == {INTERACTION} else []
+
+
+def row_count(file: Path) -> int:
+    """Number of rows of a parquet file, from its footer."""
+    import pyarrow.parquet
+
+    return int(pyarrow.parquet.read_metadata(file).num_rows)
+
+
+def check_batch(rows: int, batch: int) -> None:
+    """At least one batch: what does not fill a batch is left out, and verl would train on nothing."""
+    if rows < batch:
+        raise UserError(
+            f"{rows} training rows do not fill a batch of {batch}; set data.train_batch_size={max(rows, 1)}"
+        )
 
 
 def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mapping[str, Any]) -> None:

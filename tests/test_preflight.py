@@ -107,3 +107,8 @@ def test_the_identity_changes_with_the_data(tmp_path, processed_data):
     shutil.copy(processed_data / "bfcl_v3" / "bfcl_val.parquet", file)
     assert preflight.identity(config) != first
     json.dumps(first)
+
+
+def test_fewer_rows_than_a_batch_are_named():
+    with pytest.raises(UserError, match=r"3 training rows do not fill a batch of 4; set data\.train_batch_size=3"):
+        preflight.check_batch(3, 4)
