@@ -103,7 +103,8 @@ def main() -> None:
     arguments, overrides = parser.parse_known_args()
     runs = [run_seed(seed, arguments.out, overrides) for seed in arguments.seeds]
     print(
-        "| seed | steps | reward, first 5 | last 5 | gain | validation | seconds | peak GiB |\n|---|---|---|---|---|---|---|---|"
+        "| seed | steps | reward, first 5 | last 5 | gain | validation | seconds | peak GiB |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
     for run in runs:
         print(run.row())
