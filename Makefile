@@ -6,7 +6,7 @@
 # make clean      remove what the project made, the virtual environment excepted
 
 SHELL := /bin/bash
-SETUP := set -euo pipefail; source scripts/setup.sh dev
+SETUP := set -euo pipefail; EXTRAS=dev; source scripts/setup.sh
 
 .PHONY: test test-all lint bench bench-stage1 clean
 

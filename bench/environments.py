@@ -108,7 +108,7 @@ def make_work(task: Task, long_context: LongContext) -> Work:
         padding=padding,
         calls=tuple((calls,) if calls else () for calls in turns),
         messages=tuple(messages),
-        twin=replay_ground_truth(task, environment),
+        twin=replay_ground_truth(task.ground_truth, environment),
     )
 
 
@@ -128,7 +128,7 @@ def judge(work: Work) -> None:
 
 
 def judge_alone(work: Work) -> None:
-    twin = replay_ground_truth(work.task, work.environment())
+    twin = replay_ground_truth(work.task.ground_truth, work.environment())
     assert official_verdict(work.environment(), twin, work.calls).valid
 
 

@@ -8,15 +8,13 @@ so a skipped turn can neither help nor harm a later one.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.environments.environment import Environment
-from env_tuning.task import Task
 from env_tuning.trajectory import TurnFailure, TurnVerdict
 
 
@@ -27,18 +25,23 @@ class TwinTurn:
     Attributes:
         responses: the raw result of every call of the turn.
         states: per tool class, a snapshot of its public state. Shared: compare, never change.
+        changed: the classes whose state differs from the end of the turn before (from the initial state, at first).
     """
 
     responses: tuple[str, ...]
     states: Mapping[str, Any]
+    changed: frozenset[str]
 
 
-def replay_ground_truth(task: Task, environment: Environment) -> tuple[TwinTurn, ...]:
+def replay_ground_truth(ground_truth: Sequence[Sequence[str]], environment: Environment) -> tuple[TwinTurn, ...]:
     """Run the reference solution through a fresh environment of the task, one `TwinTurn` per turn."""
     turns = []
-    for calls in task.ground_truth:
+    states = environment.snapshot()
+    for calls in ground_truth:
         responses = tuple(environment.call(parse_call(call)).text for call in calls)
-        turns.append(TwinTurn(responses=responses, states=environment.snapshot()))
+        changed = frozenset(environment.mismatches(states))
+        states = {**states, **{name: environment.tool_classes[name].snapshot() for name in changed}}
+        turns.append(TwinTurn(responses=responses, states=states, changed=changed))
     return tuple(turns)
 
 
@@ -47,7 +50,7 @@ def judge_turn(
     *,
     environment: Environment,
     twin: TwinTurn,
-    responses: Iterable[str],
+    responses: Sequence[str],
     called_tools: bool,
     answered: bool,
     official: bool = False,
@@ -69,8 +72,8 @@ def judge_turn(
         correct = answered or official
         failure = None if correct else TurnFailure.CALLED_WITHOUT_NEED if called_tools else TurnFailure.NO_ANSWER
         return TurnVerdict(turn=turn, correct=correct, failure=failure, forced=not answered, expects_calls=False)
-    mismatched = environment.mismatches(twin.states)
-    missing = tuple((Counter(twin.responses) - Counter(responses)).elements())
+    mismatched = environment.mismatches(twin.states, twin.changed)
+    missing = _missing(twin.responses, responses)
     if not called_tools:
         failure = TurnFailure.NO_CALLS
     elif mismatched:
@@ -85,6 +88,11 @@ def judge_turn(
         mismatched_classes=mismatched,
         missing_responses=missing,
     )
+
+
+def _missing(expected: Sequence[str], seen: Sequence[str]) -> tuple[str, ...]:
+    """The expected texts that were not seen, each as often as it is missing."""
+    return tuple(text for text in dict.fromkeys(expected) for _ in range(expected.count(text) - seen.count(text)))
 
 
 OFFICIAL_ERROR_TYPES: Mapping[TurnFailure, str] = MappingProxyType(

@@ -73,6 +73,6 @@ def prepare_task(
         system=protocol.system_prompt(task.visible_tools(0), listing=listing, version=version),
         requests=tuple(protocol.request(task, turn, listing=listing) for turn in range(task.turns)),
         held_back=tuple(task.held_back(turn) for turn in range(task.turns)),
-        twin=replay_ground_truth(task, make_environment(task.tool_classes, task.initial_config, padding)),
+        twin=replay_ground_truth(task.ground_truth, make_environment(task.tool_classes, task.initial_config, padding)),
         long_context=padding,
     )

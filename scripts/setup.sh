@@ -1,5 +1,6 @@
 # Sourced by the launchers and the Makefile. Makes sure that a virtual environment is active and holds the package:
-# an active one is used as it is, otherwise .venv is made here. Arguments: extras to install besides the machine's own.
+# an active one is used as it is, otherwise .venv is made here. EXTRAS names extras to install besides the machine's own
+# (a variable, because a sourced file without arguments of its own sees those of the launcher).
 # Installing is skipped while pyproject.toml and the extras are those of the last time.
 
 _project="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -23,7 +24,7 @@ if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q 
 else
   _extras="cpu"
 fi
-for _extra in "$@"; do _extras="$_extras,$_extra"; done
+_extras="$_extras${EXTRAS:+,$EXTRAS}"
 
 _stamp="$VIRTUAL_ENV/.env-tuning-$(printf '%s' "$_extras" | tr ',' '-')"
 if ! cmp -s "$_project/pyproject.toml" "$_stamp"; then

@@ -5,7 +5,7 @@ import pytest
 from env_tuning.calls import parse_call
 from env_tuning.environments.environment import Environment
 from env_tuning.environments.tool_class import ToolClass
-from env_tuning.judge import TwinTurn, official_verdict
+from env_tuning.judge import official_verdict, replay_ground_truth
 from env_tuning.trajectory import TurnFailure
 
 
@@ -31,12 +31,8 @@ def fresh() -> Environment:
 
 
 def verdict(*turns):
-    environment, twin = fresh(), []
-    for calls in REFERENCE:
-        responses = tuple(environment.call(parse_call(call)).text for call in calls)
-        twin.append(TwinTurn(responses=responses, states=environment.snapshot()))
     parsed = [[[parse_call(call) for call in step] for step in steps] for steps in turns]
-    found = official_verdict(fresh(), twin, parsed)
+    found = official_verdict(fresh(), replay_ground_truth(REFERENCE, fresh()), parsed)
     return found.valid, found.failed_turn, found.failure, found.error_type
 
 

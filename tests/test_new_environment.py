@@ -30,7 +30,7 @@ def modules() -> dict[str, str]:
 def commands() -> list[str]:
     """Every shell line of the page."""
     blocks = re.findall(r"^```bash\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [line.partition("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line.partition("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ Behaviour of results and errors is at parity with bfcl_eval 2026.3.23 (see docs/
 from __future__ import annotations
 
 import enum
+import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from env_tuning.calls import ToolCall
@@ -44,12 +46,12 @@ class Environment:
     def __init__(self, tool_classes: Mapping[str, ToolClass]) -> None:
         """Bind the tools of every class; a name that two classes share is a `ValueError`."""
         self.tool_classes = dict(tool_classes)
-        self._tools: dict[str, tuple[Callable[..., Any], ToolClass]] = {}
-        for instance in self.tool_classes.values():
-            for name, function in instance.tools.items():
-                if name in self._tools:
-                    raise ValueError(f"two tool classes of one environment have a tool named {name!r}")
-                self._tools[name] = (function, instance)
+        self._names = tuple(self.tool_classes)
+        self._instances = tuple(self.tool_classes.values())
+        self._tools = _dispatch(tuple(type(instance) for instance in self._instances))
+        self._given = 0
+        self._called: set[str] = set()
+        self._differing: set[str] = set()
 
     @property
     def tool_names(self) -> tuple[str, ...]:
@@ -63,18 +65,19 @@ class Environment:
         is the tool's own to refuse.
         """
         try:
-            arguments = call.arguments
-            limits.check_size(
-                "the arguments",
-                (call.name, *call.positional, *arguments, *arguments.values()),
-                limits.ARGUMENTS,
-            )
+            self._given += limits.check_arguments(call.name, call.positional, call.arguments)
             bound = self._tools.get(call.name)
             if bound is None:
                 return unknown_tool(call.name)
-            function, instance = bound
-            value = function(instance, *call.positional, **arguments)
-            text = _bounded(value)
+            function, position = bound
+            self._called.add(self._names[position])
+            value = function(self._instances[position], *call.positional, **call.arguments)
+            # A result is made of the initial state and of arguments: while these are few, it cannot be too large.
+            if self._given > limits.SMALL_EPISODE:
+                limits.check_size("the results", (value,), limits.RESULT)
+            text = render(value)
+            if len(text) > limits.RESULT.characters:
+                raise limits.CostError(f"the results contain more than {limits.RESULT.characters} characters")
         # Whatever a tool raises on model input is an observation, as in the benchmark. Running out of stack is too.
         except Exception as error:
             return ToolResult(f"Error during execution: {_message(error)}", CallStatus.EXCEPTION)
@@ -85,9 +88,32 @@ class Environment:
         """Independent copies of every class's public state."""
         return {name: instance.snapshot() for name, instance in self.tool_classes.items()}
 
-    def mismatches(self, snapshot: Mapping[str, Any]) -> tuple[str, ...]:
-        """Names of the classes whose public state differs from the snapshot."""
-        return tuple(name for name, instance in self.tool_classes.items() if not instance.matches(snapshot[name]))
+    def mismatches(self, snapshot: Mapping[str, Any], changed: Collection[str] | None = None) -> tuple[str, ...]:
+        """Names of the classes whose public state differs from the snapshot.
+
+        Args:
+            snapshot: per class, of the reference.
+            changed: the classes in which this snapshot differs from the one of the last comparison (from the initial
+                state, at the first). The others are compared only if a tool of theirs was called since; None
+                compares all.
+        """
+        for name, instance in self.tool_classes.items():
+            if changed is None or name in changed or name in self._called:
+                (self._differing.discard if instance.matches(snapshot[name]) else self._differing.add)(name)
+        self._called.clear()
+        return tuple(name for name in self._names if name in self._differing) if self._differing else ()
+
+
+@functools.cache
+def _dispatch(classes: tuple[type[ToolClass], ...]) -> Mapping[str, tuple[Callable[..., Any], int]]:
+    """Tool name to its function and the position of its class; built once per combination of classes."""
+    tools: dict[str, tuple[Callable[..., Any], int]] = {}
+    for position, tool_class in enumerate(classes):
+        for name, function in tool_class.tools.items():
+            if name in tools:
+                raise ValueError(f"two tool classes of one environment have a tool named {name!r}")
+            tools[name] = (function, position)
+    return MappingProxyType(tools)
 
 
 def unknown_tool(name: str) -> ToolResult:
@@ -106,15 +132,6 @@ def render(value: Any) -> str:
         except Exception:
             return str(value)
     return str(value)
-
-
-def _bounded(value: Any) -> str:
-    """`render`, of a value and to a text of bounded size."""
-    limits.check_size("the results", (value,), limits.RESULT)
-    text = render(value)
-    if len(text) > limits.RESULT.characters:
-        raise limits.CostError(f"the results contain more than {limits.RESULT.characters} characters")
-    return text
 
 
 def _message(error: Exception) -> str:

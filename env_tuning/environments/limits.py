@@ -9,7 +9,7 @@ depends on them; they only turn a hang or a lost worker into an error that the m
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -39,6 +39,12 @@ RESULT = Size(values=100_000, characters=500_000, depth=64, bits=sys.maxsize)
 Numbers of any size pass: Python itself refuses to print large ones, in words that the benchmark shows.
 """
 
+SMALL_EPISODE = 20_000
+"""Weight of all arguments of an episode up to which results are not measured before they become text.
+
+Tools repeat what they were given, at worst a list of half this size in a thousand records.
+"""
+
 MATH_DIGITS = 1_000
 """Digits that `logarithm` and `square_root` may be asked for (7 ms, where 4,300 digits take 70), and characters of a
 number that `logarithm` is given as text.
@@ -66,11 +72,36 @@ SHARED_MENTIONS = 1_000
 """Mentions of one tweet. Tweets can share the list, so that a few calls show it many times."""
 
 
+_WORD = 2**63
+
+
 class CostError(Exception):
     """A call would cost more than a limit of this module allows."""
 
 
-def check_size(what: str, roots: Iterable[Any], most: Size) -> None:
+def check_arguments(name: str, positional: Sequence[Any], arguments: Mapping[str, Any]) -> int:
+    """Refuse a call whose arguments are too large; returns their weight, values and characters together.
+
+    Raises:
+        CostError: says which limit.
+    """
+    weight = len(name)
+    values = (*arguments, *arguments.values(), *positional)
+    for value in values:
+        # Most arguments are short texts and small numbers, which need no more than this.
+        kind = type(value)
+        if kind is str:
+            weight += len(value)
+        elif kind is float or kind is bool or value is None or (kind is int and -_WORD < value < _WORD):
+            weight += 1
+        else:
+            return check_size("the arguments", (name, *values), ARGUMENTS)
+    if weight > ARGUMENTS.characters or len(values) > ARGUMENTS.values:
+        return check_size("the arguments", (name, *values), ARGUMENTS)
+    return weight
+
+
+def check_size(what: str, roots: Iterable[Any], most: Size) -> int:
     """Refuse a value that is too large to work with, after looking at no more than the limits allow.
 
     Goes level by level, so that neither deep, cyclic nor shared structures can make it expensive. Objects of other
@@ -80,6 +111,9 @@ def check_size(what: str, roots: Iterable[Any], most: Size) -> None:
         what: names the value in the error, such as "the arguments".
         roots: the values, together.
         most: the limits.
+
+    Returns:
+        the number of values and of characters, together.
 
     Raises:
         CostError: says which limit.
@@ -116,7 +150,7 @@ def check_size(what: str, roots: Iterable[Any], most: Size) -> None:
         if characters < 0:
             raise CostError(f"{what} contain more than {most.characters} characters")
         if not below:
-            return
+            return most.values - values + most.characters - characters
         if not depth:
             raise CostError(f"{what} are nested deeper than {most.depth} levels")
         depth -= 1

@@ -8,6 +8,7 @@ a silent end of the turn. Format: arXiv 2510.10197, appendix F; the sentences ar
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -63,15 +64,17 @@ class ThinkAnswer(Protocol):
 
     def parse(self, text: str) -> Action:
         """Check the tags in the paper's order, then the JSON of the calls."""
+        if (usual := _usual_form(text)) is not None:
+            thought, kind, body = usual
+            return _answer(body, thought) if kind == "answer" else _use_tools(body, thought)
         thoughts, calls, answers = (_blocks(text, tag) for tag in ("think", "tool_call", "answer"))
         fault = _count_fault(len(thoughts), len(calls), len(answers)) or _outside(text, thoughts + calls + answers)
         if fault:
             return Malformed(fault)
         thought = _body(text, thoughts[0], "think")
         if answers:
-            return Answer(_body(text, answers[0], "answer").strip(), thought.strip())
-        parsed = _read_calls(_body(text, calls[0], "tool_call"))
-        return Malformed(parsed) if isinstance(parsed, str) else UseTools(parsed, thought.strip())
+            return _answer(_body(text, answers[0], "answer"), thought)
+        return _use_tools(_body(text, calls[0], "tool_call"), thought)
 
     def write_calls(self, calls: Sequence[ToolCall], thought: str = "") -> str:
         """One tool_call block with a JSON array; positional arguments cannot be written."""
@@ -89,8 +92,9 @@ class ThinkAnswer(Protocol):
 
     def observation(self, results: Sequence[str]) -> str:
         """The results as a JSON array of strings, and how to go on."""
-        body = json.dumps(list(results), ensure_ascii=False)
-        return f"Results of your calls: {body}\nIf the request is fulfilled, think and answer. Otherwise call again."
+        # What json.dumps(..., ensure_ascii=False) gives, without its set-up.
+        body = ", ".join(map(json.encoder.encode_basestring, results))
+        return f"Results of your calls: [{body}]\nIf the request is fulfilled, think and answer. Otherwise call again."
 
     def format_feedback(self, malformed: Malformed) -> str:
         """The one-line fault."""
@@ -101,6 +105,32 @@ MAX_DEPTH = 40
 """Levels of JSON in a tool_call block: a little more than the environment takes as arguments (`limits.ARGUMENTS`).
 Records of what a model wrote must survive being copied and written as JSON again.
 """
+
+_USUAL = re.compile(r"\s*<think>(.*?)</think>\s*<(tool_call|answer)>(.*)</\2>\s*", re.DOTALL)
+
+
+def _usual_form(text: str) -> tuple[str, str, str] | None:
+    """Thought, kind and body of a message in which every tag stands once and in order; None for any other.
+
+    What it accepts the full check below accepts alike; it only saves time, since most messages have this form.
+    """
+    found = _USUAL.fullmatch(text)
+    if found is None:
+        return None
+    thought, kind, body = found.groups()
+    other = "answer>" if kind == "tool_call" else "tool_call>"
+    once = text.count("think>") == 2 and text.count(f"{kind}>") == 2 and other not in text
+    return (thought, kind, body) if once else None
+
+
+def _answer(body: str, thought: str) -> Answer:
+    return Answer(body.strip(), thought.strip())
+
+
+def _use_tools(body: str, thought: str) -> UseTools | Malformed:
+    parsed = _read_calls(body)
+    return Malformed(parsed) if isinstance(parsed, str) else UseTools(parsed, thought.strip())
+
 
 Span = tuple[int, int]
 

@@ -94,7 +94,8 @@ def test_an_attack_as_a_tool_name_is_an_unknown_tool(attack, empty_folder):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_as_an_argument_name_is_an_unexpected_argument(attack, empty_folder):
     result = everything().call(heard(spoken("cat", {attack: "x"})))
-    assert result.status is CallStatus.EXCEPTION
+    # A cycle is printed as the benchmark prints it, with dots; the others are refused.
+    assert (result.status is CallStatus.OK) == (kind == "cycle")
     assert "unexpected keyword argument" in result.text
 
 

@@ -121,7 +121,7 @@ def compare(episodes: Sequence[DamagedEpisode], benchmark: Benchmark, official: 
         assert theirs["id"] == episode.id
         task = tasks[episode.script.id]
         if task.id not in twins:
-            twins[task.id] = replay_ground_truth(task, open_environment(episode.script, benchmark))
+            twins[task.id] = replay_ground_truth(task.ground_truth, open_environment(episode.script, benchmark))
         ours = judge_ours(episode, benchmark, twins[task.id])
         report.episodes += 1
         report.changes.update(episode.changes or ("none",))

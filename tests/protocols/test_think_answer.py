@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from env_tuning.calls import ToolCall
-from env_tuning.protocols import Answer, Malformed, PromptVersion, ThinkAnswer, ToolListing, UseTools, protocol
+from env_tuning.protocols import (
+    Answer,
+    Malformed,
+    PromptVersion,
+    ThinkAnswer,
+    ToolListing,
+    UseTools,
+    protocol,
+    think_answer,
+)
 from env_tuning.protocols.base import signature
 from env_tuning.task import ToolDoc
 
@@ -88,6 +97,25 @@ TAGS = st.sampled_from(["<think>", "</think>", "<tool_call>", "</tool_call>", "<
 @given(st.lists(st.one_of(TAGS, st.text(max_size=8)), max_size=20).map("".join))
 def test_parsing_never_raises_on_any_text(text):
     assert isinstance(SPEAK.parse(text), Answer | UseTools | Malformed)
+
+
+WHOLE = st.sampled_from(
+    ["<think>t</think>", '<tool_call>[{"name": "f", "arguments": {}}]</tool_call>', "<answer>x</answer>"]
+)
+
+
+@given(st.lists(st.one_of(WHOLE, TAGS, st.text(max_size=3)), max_size=6).map("".join))
+def test_the_quick_way_through_agrees_with_the_full_check(text):
+    quick = SPEAK.parse(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(think_answer, "_usual_form", lambda text: None)
+        assert SPEAK.parse(text) == quick
+
+
+@given(st.lists(st.text(), max_size=4))
+def test_results_are_shown_as_json(results):
+    shown = SPEAK.observation(results).removeprefix("Results of your calls: ").rpartition("\nIf the request")[0]
+    assert shown == json.dumps(results, ensure_ascii=False)
 
 
 JSON = st.recursive(
