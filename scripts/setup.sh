@@ -26,8 +26,15 @@ else
 fi
 _extras="$_extras${EXTRAS:+,$EXTRAS}"
 
-_stamp="$VIRTUAL_ENV/.env-tuning-$(printf '%s' "$_extras" | tr ',' '-')"
-if ! cmp -s "$_project/pyproject.toml" "$_stamp"; then
+# One stamp per set of extras; an installation with more of them serves as well.
+_installed=""
+for _stamp in "$VIRTUAL_ENV"/.env-tuning-*; do
+  [ -f "$_stamp" ] && cmp -s "$_project/pyproject.toml" "$_stamp" || continue
+  _installed=yes
+  for _extra in ${_extras//,/ }; do [[ "$_stamp-" == *"-$_extra-"* ]] || _installed=""; done
+  [ -n "$_installed" ] && break
+done
+if [ -z "$_installed" ]; then
   echo "env-tuning: installing the package with extras [$_extras] (a few minutes the first time)"
   if [ "${_extras%%,*}" = cpu ]; then
     # Pinned first and alone: any other resolution of torch can pull in gigabytes of GPU packages.
@@ -36,5 +43,5 @@ if ! cmp -s "$_project/pyproject.toml" "$_stamp"; then
   else
     python -m pip install --quiet --disable-pip-version-check -e "$_project[$_extras]"
   fi
-  cp "$_project/pyproject.toml" "$_stamp"
+  cp "$_project/pyproject.toml" "$VIRTUAL_ENV/.env-tuning-${_extras//,/-}"
 fi

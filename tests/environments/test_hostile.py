@@ -94,8 +94,7 @@ def test_an_attack_as_a_tool_name_is_an_unknown_tool(attack, empty_folder):
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_as_an_argument_name_is_an_unexpected_argument(attack, empty_folder):
     result = everything().call(heard(spoken("cat", {attack: "x"})))
-    # A cycle is printed as the benchmark prints it, with dots; the others are refused.
-    assert (result.status is CallStatus.OK) == (kind == "cycle")
+    assert result.status is CallStatus.EXCEPTION
     assert "unexpected keyword argument" in result.text
 
 
@@ -186,7 +185,8 @@ def test_what_a_tool_returns_or_raises_is_bounded(kind):
             return {"list": [0] * 10**6, "text": "x" * 10**6, "cycle": cycle, "number": {"n": 1 << 100_000}}[kind]
 
     result = Environment({"Loud": Loud({})}).call(ToolCall(name="shout"))
-    assert result.status is CallStatus.EXCEPTION
+    # A cycle is printed as the benchmark prints it, with dots; the others are refused.
+    assert (result.status is CallStatus.OK) == (kind == "cycle")
     assert len(result.text) < 200
 
 
