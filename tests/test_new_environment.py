@@ -94,9 +94,30 @@ def test_the_rows_are_played_by_the_interaction_without_further_code(folder):
     assert asyncio.run(episode()) == 1.0
 
 
-def test_the_training_command_is_there_to_be_run_by_the_end_to_end_tests():
-    """The training step itself needs verl; `training_command` is what an end-to-end test runs in `folder`."""
-    assert training_command().startswith("PYTHONPATH=$PWD env-tuning train ")
+@pytest.mark.slow
+def test_the_training_command_trains_on_the_new_environment(folder, processed_data):
+    """One step through verl, on a model of a second's warm start."""
+    from env_tuning.model.embedded import embedded_model
+    from env_tuning.model.warm_start import WarmStart
+
+    assert run("env-tuning rows garage:Garage garage.parquet", folder).returncode == 0
+    tasks = processed_data / "bfcl_v3" / "bfcl_train_base.parquet"
+    model = embedded_model(folder / "models", tasks, size="nano", settings=WarmStart(steps=4, batch_size=2))
+    command = training_command().replace("env-tuning", f"{shlex.quote(sys.executable)} -m env_tuning.cli")
+    done = subprocess.run(
+        f"{command} hardware=cpu trainer.total_training_steps=1 trainer.val_before_train=false trainer.test_freq=-1",
+        shell=True,
+        cwd=folder,
+        env={**os.environ, "MODEL": str(model)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "step 1/1: reward" in done.stdout
+    (line, *_) = (folder / "outputs" / "garage" / "rollouts" / "1.jsonl").read_text().splitlines()
+    assert "Please park AB 12" in line
 
 
 def training_command() -> str:

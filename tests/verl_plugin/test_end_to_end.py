@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ import pytest
 pytest.importorskip("verl")
 import toys
 
+from env_tuning.trajectory import Trajectory
 from env_tuning.verl_plugin.main import _RAY_PREFIX
 
 PROJECT = Path(__file__).parents[2]
@@ -24,8 +26,11 @@ SECONDS = 180
 """The outer limit of one run: a deadlock inside verl must not hang the suite."""
 
 
-def run_stage(folder: Path, *overrides: str) -> tuple[int, str]:
-    """Train the toy stage in a process group of its own; returns the exit status and the output."""
+def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+    """Train the toy stage in a process group of its own; returns the exit status and the output.
+
+    As soon as `until` is true, the whole group is killed with SIGKILL.
+    """
     command = [
         *(sys.executable, "-m", "env_tuning.verl_plugin.main"),
         *("--config-dir", str(PROJECT / "configs"), "--config-name", "stage1", "hardware=cpu"),
@@ -57,13 +62,17 @@ def run_stage(folder: Path, *overrides: str) -> tuple[int, str]:
             command, cwd=PROJECT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            status = process.wait(timeout=SECONDS)
+            deadline = time.monotonic() + SECONDS
+            while process.poll() is None and not until():
+                assert time.monotonic() < deadline, f"verl hangs:\n{log.read_text(errors='replace')[-4000:]}"
+                time.sleep(0.1)
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    assert not list(Path("/tmp").glob(f"{_RAY_PREFIX}{process.pid}-*")), "Ray's folder was left behind"
-    return status, log.read_text(errors="replace")
+    killed = process.returncode == -signal.SIGKILL
+    assert killed or not list(Path("/tmp").glob(f"{_RAY_PREFIX}{process.pid}-*")), "Ray's folder was left behind"
+    return process.returncode, log.read_text(errors="replace")
 
 
 def events(folder: Path, name: str) -> list[dict[str, object]]:
@@ -167,3 +176,45 @@ def test_an_exception_in_an_episode_ends_the_run_and_is_named(folder: Path) -> N
     assert status == 1
     assert "[env-tuning] error: RuntimeError: " in log
     assert "the reward is broken" in log.split("[env-tuning] error: ")[1].splitlines()[0]
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues_and_trains_no_step_of_a_checkpoint_twice(folder: Path) -> None:
+    overrides = ("trainer.save_freq=2", "trainer.test_freq=-1", "trainer.total_training_steps=6")
+
+    def saved_twice() -> bool:
+        file = folder / "run" / "progress.jsonl"
+        return file.is_file() and file.read_text().count('"event": "checkpoint"') >= 2
+
+    status, log = run_stage(folder, *overrides, until=saved_twice)
+    assert status == -signal.SIGKILL, log[-4000:]
+    status, log = run_stage(folder, *overrides)
+    assert status == 0, log[-4000:]
+    assert events(folder, "ready")[-1]["step"] == 4
+    steps = [step["step"] for step in events(folder, "step")]
+    assert steps[-2:] == [5, 6]
+    assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_real_tasks_are_played_trained_on_and_judged(folder: Path, processed_data: Path) -> None:
+    from env_tuning.model.embedded import embedded_model
+    from env_tuning.model.warm_start import WarmStart
+
+    data = processed_data / "bfcl_v3"
+    settings = WarmStart(steps=4, batch_size=2)
+    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", settings=settings)
+    status, log = run_stage(
+        folder,
+        f"actor_rollout_ref.model.path={model}",
+        f"data.train_files={data / 'train_format_75.parquet'}",
+        f"data.val_files={data / 'bfcl_val.parquet'}",
+        *("env_tuning.reward=format", "data.max_prompt_length=1024", "data.max_response_length=1024"),
+        *("actor_rollout_ref.rollout.n=2", "trainer.save_freq=-1", "trainer.test_freq=-1"),
+    )
+    assert status == 0, log[-4000:]
+    assert [step["step"] for step in events(folder, "step")] == [1, 2]
+    lines = (folder / "run" / "rollouts" / "1.jsonl").read_text().splitlines()
+    trajectories = [Trajectory.from_dict(json.loads(line)["trajectory"]) for line in lines]
+    assert len(trajectories) == 8
+    assert all(trajectory.task_id.startswith("multi_turn_base_") and trajectory.steps for trajectory in trajectories)
