@@ -6,6 +6,7 @@ Owns: the fields of a task and their reading from a parquet row. Refuses: readin
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -28,6 +29,11 @@ class ToolDoc:
     description: str
     parameters: Mapping[str, Any]
     response: Mapping[str, Any] | None = None
+
+    @functools.cached_property
+    def json(self) -> str:
+        """The document as JSON text; rendered once, since many prompts hold it."""
+        return json.dumps(self.as_dict(), ensure_ascii=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The document as plain JSON data, keys in the order of the fields, no response when there is none.
@@ -111,7 +117,7 @@ class Task:
                 user_turns=tuple("\n".join(message["content"] for message in messages) for messages in turns),
                 initial_config=_json_text(row["initial_config"]),
                 tool_classes=tuple(row["involved_classes"]),
-                tools=tuple(tool_docs(json.loads(row["tools"]))),
+                tools=_tools(row["tools"]),
                 ground_truth=tuple(tuple(calls) for calls in row["ground_truth"]),
                 releases={int(turn): tuple(names) for turn, names in json.loads(row["releases"]).items()},
                 long_context=bool(row["long_context"]),
@@ -134,6 +140,12 @@ def tool_docs(records: Sequence[Mapping[str, Any]]) -> list[ToolDoc]:
         )
         for record in records
     ]
+
+
+@functools.lru_cache(maxsize=256)
+def _tools(text: str) -> tuple[ToolDoc, ...]:
+    """The documents of a row; tasks with the same tools share them."""
+    return tuple(tool_docs(json.loads(text)))
 
 
 def _json_text(value: Any) -> str:

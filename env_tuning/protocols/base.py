@@ -104,7 +104,7 @@ class Protocol(abc.ABC):
 def list_tools(tools: Sequence[ToolDoc], listing: ToolListing) -> str:
     """The tools as prompt text: a JSON array, or one signature per line."""
     if listing is ToolListing.JSON:
-        return json.dumps([tool.as_dict() for tool in tools], ensure_ascii=False)
+        return f"[{', '.join(tool.json for tool in tools)}]"
     return "\n".join(signature(tool) for tool in tools)
 
 

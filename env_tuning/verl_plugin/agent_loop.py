@@ -24,7 +24,7 @@ from verl.utils.profiler import simple_timer
 
 from env_tuning.interaction.base import Interaction
 from env_tuning.rewards.registry import resolve_reward
-from env_tuning.trajectory import StopReason, Trajectory
+from env_tuning.trajectory import LimitHit, StopReason, Trajectory
 from env_tuning.verl_plugin.chat_tokens import ChatTokens
 
 NAME = "env_tuning"
@@ -265,6 +265,7 @@ def episode_numbers(trajectory: Trajectory) -> dict[str, float]:
         "correct_turns": trajectory.correct_turns / trajectory.turns,
         "all_correct": float(trajectory.correct_turns == trajectory.turns),
         **{f"stop/{reason.value}": float(trajectory.stop is reason) for reason in StopReason},
+        **{f"limit/{hit.value}": float(sum(hit in step.limits for step in trajectory.steps)) for hit in LimitHit},
     }
 
 
