@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import marshal
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -76,7 +77,12 @@ class ToolClass:
 
     def snapshot(self) -> Any:
         """An independent copy of the public state, to be compared later with `matches`."""
-        return copy.deepcopy(self.public_state())
+        state = self.public_state()
+        # Ten times quicker than deepcopy for plain data, which state nearly always is; it refuses everything else.
+        try:
+            return marshal.loads(marshal.dumps(state))
+        except ValueError:
+            return copy.deepcopy(state)
 
     def matches(self, snapshot: Any) -> bool:
         """Whether the public state equals a snapshot taken from an instance of the same class."""
