@@ -86,9 +86,14 @@ class ToolClass:
 
     def matches(self, snapshot: Any) -> bool:
         """Whether the public state equals a snapshot taken from an instance of the same class."""
-        state = self.public_state()
+        compared = 0
         # Attribute by attribute: a dict's own equality would take one NaN object for equal to itself.
-        return state.keys() == snapshot.keys() and all(value == snapshot[name] for name, value in state.items())
+        for name, value in vars(self).items():
+            if name[0] != "_":
+                if name not in snapshot or not value == snapshot[name]:  # noqa: SIM201 (the benchmark asks ==)
+                    return False
+                compared += 1
+        return compared == len(snapshot)
 
     def describe(self) -> Any:
         """The public state as JSON-like data, for people and for parity tests."""
