@@ -1,34 +1,13 @@
 import json
 
 import pytest
+from counter import Counter
 
-from env_tuning.environments.tool_class import ToolClass
 from env_tuning.episode import Episode, Rules
 from env_tuning.prepared_task import prepare_task
 from env_tuning.protocols import ThinkAnswer, ToolListing
 from env_tuning.task import Task, ToolDoc
 from env_tuning.trajectory import LimitHit, StepOutcome, StopReason, Trajectory, TurnFailure
-
-
-class Counter(ToolClass):
-    """A tool class small enough to reason about."""
-
-    def __init__(self, config, long_context=None):
-        self.value = config.get("value", 0)
-
-    def add(self, amount):
-        """Add."""
-        self.value += amount
-        return {"value": self.value}
-
-    def reset(self):
-        """Back to zero."""
-        self.value = 0
-        return {"value": 0}
-
-    def read(self):
-        """Look."""
-        return {"value": self.value}
 
 
 def doc(name: str, *parameters: str) -> ToolDoc:
@@ -45,7 +24,7 @@ TASK = Task(
     split="count",
     user_turns=("Add 2.", "Reset.", "", "Which number, please?"),
     initial_config="{}",
-    tool_classes=(f"{__name__}:Counter",),
+    tool_classes=(f"{Counter.__module__}:Counter",),
     tools=(doc("add", "amount"), doc("read"), doc("reset")),
     ground_truth=(("add(amount=2)",), (), ("reset()",), ("read()",)),
     releases={2: ("reset",)},
@@ -110,7 +89,7 @@ def test_a_result_of_an_earlier_turn_counts_later():
         split="count",
         user_turns=("Look.", "Look again."),
         initial_config="{}",
-        tool_classes=(f"{__name__}:Counter",),
+        tool_classes=(f"{Counter.__module__}:Counter",),
         tools=TASK.tools,
         ground_truth=(("read()",), ("read()",)),
     )

@@ -1,27 +1,12 @@
 """The benchmark's verdict, on a tool class small enough to reason about."""
 
 import pytest
+from counter import Counter
 
 from env_tuning.calls import parse_call
 from env_tuning.environments.environment import Environment
-from env_tuning.environments.tool_class import ToolClass
 from env_tuning.judge import official_verdict, replay_ground_truth
 from env_tuning.trajectory import TurnFailure
-
-
-class Counter(ToolClass):
-    def __init__(self, config, long_context=None):
-        self.value = config.get("value", 0)
-
-    def add(self, amount):
-        """Add."""
-        self.value += amount
-        return {"value": self.value}
-
-    def read(self):
-        """Look."""
-        return {"value": self.value}
-
 
 REFERENCE = (("add(amount=2)", "read()"), (), ("add(amount=1)",), ("read()",))
 
