@@ -29,7 +29,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.errors import UserError
 from env_tuning.launch import PARENT_VARIABLE
-from env_tuning.preflight import check
+from env_tuning.preflight import check, row_count
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complete(config)
         set_environment(config, os.environ)
         check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        grant_epochs(config)
         with sole_owner(Path(config.env_tuning.output_dir)):
             train(config)
     except UserError as error:
@@ -114,6 +115,17 @@ def complete(config: DictConfig) -> None:
                     "env_tuning.reward and reward.custom_reward_function.path are both set; set one of them to null"
                 )
             config.reward.num_workers = config.reward.num_workers or 1
+
+
+def grant_epochs(config: DictConfig) -> None:
+    """Give a run as many epochs as its steps need: verl ends after the epochs, without the last save and validation."""
+    steps = config.trainer.total_training_steps
+    if steps is None:
+        return
+    files = config.data.train_files
+    rows = sum(row_count(Path(file)) for file in ([files] if isinstance(files, str) else files))
+    needed = -(-steps // (rows // config.data.train_batch_size))
+    config.trainer.total_epochs = max(config.trainer.total_epochs, needed)
 
 
 def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> None:
