@@ -193,7 +193,8 @@ def test_a_killed_run_continues_and_trains_no_step_of_a_checkpoint_twice(folder:
     assert events(folder, "ready")[-1]["step"] == 4
     steps = [step["step"] for step in events(folder, "step")]
     assert steps[-2:] == [5, 6]
-    assert sorted(set(steps)) == [1, 2, 3, 4, 5, 6]
+    # The line of step 4 is written after its checkpoint, which may be the moment of the kill.
+    assert {1, 2, 3, 5, 6} <= set(steps)
 
 
 @pytest.mark.slow
