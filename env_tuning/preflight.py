@@ -190,13 +190,24 @@ def claim_output(folder: Path, run: Mapping[str, Any]) -> None:
         there = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         raise UserError(f"{file} is broken; remove {folder} or give env_tuning.output_dir=ANOTHER-FOLDER") from None
-    wanted = json.loads(json.dumps(run, default=str))
-    if different := [key for key in wanted if there.get(key) != wanted[key]]:
+    here, wanted = _leaves(there), _leaves(json.loads(json.dumps(run, default=str)))
+    if different := [key for key in {**wanted, **here} if here.get(key) != wanted.get(key)]:
         key = different[0]
         raise UserError(
-            f"{folder} holds another run ({key} there: {_brief(there.get(key))}, now: {_brief(wanted[key])}); "
+            f"{folder} holds another run ({key} there: {json.dumps(here.get(key))}, now: {json.dumps(wanted.get(key))}); "
             f"remove it or give env_tuning.output_dir=ANOTHER-FOLDER"
         )
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {
+        path: leaf
+        for key, item in value.items()
+        for path, leaf in _leaves(item, f"{prefix}.{key}" if prefix else key).items()
+    }
 
 
 def _fits(tokens: int, task: str, what: str, key: str, limit: int) -> None:
@@ -216,8 +227,3 @@ def _files(value: Any) -> list[Path]:
 
 def _sha256(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _brief(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
