@@ -193,8 +193,9 @@ def claim_output(folder: Path, run: Mapping[str, Any]) -> None:
     here, wanted = _leaves(there), _leaves(json.loads(json.dumps(run, default=str)))
     if different := [key for key in {**wanted, **here} if here.get(key) != wanted.get(key)]:
         key = different[0]
+        before, now = json.dumps(here.get(key)), json.dumps(wanted.get(key))
         raise UserError(
-            f"{folder} holds another run ({key} there: {json.dumps(here.get(key))}, now: {json.dumps(wanted.get(key))}); "
+            f"{folder} holds another run ({key} there: {before}, now: {now}); "
             f"remove it or give env_tuning.output_dir=ANOTHER-FOLDER"
         )
 
