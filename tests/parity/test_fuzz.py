@@ -10,6 +10,7 @@ from deviations import left_out, normalise
 from fuzz import Report, chains, compare, describe, shrink
 
 from env_tuning.data.sources import Benchmark
+from env_tuning.environments import environment
 from env_tuning.environments.bfcl.vehicle import VehicleControlAPI
 
 
@@ -39,8 +40,12 @@ def test_a_hundred_thousand_hostile_calls_give_the_official_results_and_states(b
 
 @pytest.mark.slow
 def test_a_wrong_tool_is_found_and_shrunk_to_the_calls_that_show_it(
-    benchmark: Benchmark, official: Path, monkeypatch: pytest.MonkeyPatch
+    benchmark: Benchmark, official: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ):
+    # Dispatch tables are built once per combination of classes.
+    environment._dispatch.cache_clear()
+    request.addfinalizer(environment._dispatch.cache_clear)
+
     def press(self, pedalPosition):
         self.brakePedalStatus = "pressed"
         self._brakePedalForce = 999
