@@ -124,7 +124,7 @@ def run(launch: Launch) -> int:
             start_new_session=True, env={**os.environ, **launch.variables, PARENT_VARIABLE: str(os.getpid())},
         )  # fmt: skip
         # Being told to stop (a scheduler, a time limit) must not leave the training process behind.
-        before = signal.signal(signal.SIGTERM, _stop)
+        before = signal.signal(signal.SIGTERM, exit_when_told)
         try:
             last = _relay(child, log)
         except KeyboardInterrupt:
@@ -171,7 +171,8 @@ def _relay(child: subprocess.Popen[str], log: object) -> bool:
     return named_error
 
 
-def _stop(*_: object) -> None:
+def exit_when_told(*_: object) -> None:
+    """A handler of SIGTERM that lets every ``finally`` run."""
     raise SystemExit(128 + signal.SIGTERM)
 
 

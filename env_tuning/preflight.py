@@ -43,9 +43,9 @@ def _check(config: Mapping[str, Any]) -> None:
         from env_tuning.rewards.registry import resolve_reward
 
         resolve_reward(config["env_tuning"]["reward"])
-    train = [task for file in _files(data["train_files"]) for task in check_data(file, config)]
-    validation = [task for file in _files(data["val_files"]) for task in check_data(file, config)]
-    check_batch(sum(row_count(file) for file in _files(data["train_files"])), data["train_batch_size"])
+    train = [task for file in files(data["train_files"]) for task in check_data(file, config)]
+    validation = [task for file in files(data["val_files"]) for task in check_data(file, config)]
+    check_batch(sum(row_count(file) for file in files(data["train_files"])), data["train_batch_size"])
     check_lengths(train, validation, config)
     claim_output(Path(config["env_tuning"]["output_dir"]), identity(config))
 
@@ -116,7 +116,10 @@ def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mappi
         return
     from transformers import AutoTokenizer
 
+    from env_tuning.data.demonstrations import Pacing, demonstration
     from env_tuning.data.rows import INTERACTION
+    from env_tuning.environments.bfcl.long_context import LongContext
+    from env_tuning.protocols import PromptVersion, ToolListing, protocol
 
     data, settings = config["data"], config["env_tuning"]["interactions"][INTERACTION]["config"]
     tokenizer = AutoTokenizer.from_pretrained(config["actor_rollout_ref"]["model"]["path"])
@@ -124,32 +127,36 @@ def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mappi
     def tokens(messages: Sequence[Mapping[str, str]], *, generation_prompt: bool) -> int:
         return len(tokenizer.apply_chat_template(messages, add_generation_prompt=generation_prompt)["input_ids"])
 
+    speak, listing = protocol(settings["protocol"]), ToolListing(settings["tool_listing"])
     longest_opening, longest_turn = (0, ""), (0, "")
-    for task in (*train, *validation):
-        opening = tokens(_first_turn(task, settings)[:2], generation_prompt=True)
-        longest_opening = max(longest_opening, (opening, task.id))
+    for task in validation:
+        messages = [
+            {
+                "role": "system",
+                "content": speak.system_prompt(task.visible_tools(0), listing=listing, version=PromptVersion.V1),
+            },
+            {"role": "user", "content": speak.request(task, 0, listing=listing)},
+        ]
+        longest_opening = max(longest_opening, (tokens(messages, generation_prompt=True), task.id))
+    padding = (
+        LongContext.load(Path(settings["long_context_file"])) if any(task.long_context for task in train) else None
+    )
     for task in train:
-        messages = _first_turn(task, settings)
-        solution = tokens(messages, generation_prompt=False) - tokens(messages[:2], generation_prompt=True)
-        longest_turn = max(longest_turn, (solution, task.id))
+        played = demonstration(
+            task,
+            protocol=speak,
+            listing=listing,
+            version=PromptVersion.V1,
+            pacing=Pacing.TOGETHER,
+            long_context=padding,
+        )
+        # Opening, then the calls of the first turn and their results if it has any, then its answer.
+        messages = played[: 5 if task.ground_truth[0] else 3]
+        opening = tokens(messages[:2], generation_prompt=True)
+        longest_opening = max(longest_opening, (opening, task.id))
+        longest_turn = max(longest_turn, (tokens(messages, generation_prompt=False) - opening, task.id))
     _fits(*longest_opening, "the opening", "data.max_prompt_length", data["max_prompt_length"])
     _fits(*longest_turn, "the first turn's solution", "data.max_response_length", data["max_response_length"])
-
-
-def _first_turn(task: Any, settings: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The messages of a perfect first turn: opening, calls if there are any, results, answer."""
-    from env_tuning.data.demonstrations import Pacing, demonstration
-    from env_tuning.environments.bfcl.long_context import LongContext
-    from env_tuning.protocols import ToolListing, protocol
-
-    messages = demonstration(
-        task,
-        protocol=protocol(settings["protocol"]),
-        listing=ToolListing(settings["tool_listing"]),
-        pacing=Pacing.TOGETHER,
-        long_context=LongContext.load(Path(settings["long_context_file"])) if task.long_context else None,
-    )
-    return messages[: 5 if task.ground_truth[0] else 3]
 
 
 def identity(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +165,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stage": config["env_tuning"]["stage"],
         "model": actor["model"]["path"],
-        "train_files": {file.name: _sha256(file) for file in _files(config["data"]["train_files"])},
+        "train_files": {file.name: _sha256(file) for file in files(config["data"]["train_files"])},
         "reward": config["env_tuning"]["reward"],
         "interactions": config["env_tuning"]["interactions"],
         "adv_estimator": config["algorithm"]["adv_estimator"],
@@ -222,7 +229,8 @@ def _round_up(tokens: int) -> int:
     return -(-tokens // 256) * 256
 
 
-def _files(value: Any) -> list[Path]:
+def files(value: Any) -> list[Path]:
+    """The paths of a setting that is one path or a list of them, as ``data.train_files``."""
     return [Path(item) for item in ([value] if isinstance(value, str) else value)]
 
 

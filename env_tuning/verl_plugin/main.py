@@ -28,8 +28,8 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.errors import UserError
-from env_tuning.launch import PARENT_VARIABLE
-from env_tuning.preflight import check, row_count
+from env_tuning.launch import PARENT_VARIABLE, exit_when_told
+from env_tuning.preflight import check, files, row_count
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config-name", required=True)
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for example trainer.total_epochs=1")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, exit_when_told)
     _follow_launcher()
     try:
         config = compose_config(given.config_dir, given.config_name, given.overrides)
@@ -122,8 +122,7 @@ def grant_epochs(config: DictConfig) -> None:
     steps = config.trainer.total_training_steps
     if steps is None:
         return
-    files = config.data.train_files
-    rows = sum(row_count(Path(file)) for file in ([files] if isinstance(files, str) else files))
+    rows = sum(row_count(file) for file in files(config.data.train_files))
     needed = -(-steps // (rows // config.data.train_batch_size))
     config.trainer.total_epochs = max(config.trainer.total_epochs, needed)
 
@@ -234,10 +233,6 @@ def _forward_environment(config: DictConfig) -> None:
         runtime_env = config.ray_kwargs.ray_init.runtime_env
         variables = {name: os.environ[name] for name in names if name in os.environ}
         runtime_env.env_vars = {**variables, **(runtime_env.get("env_vars") or {})}
-
-
-def _stop(*_: Any) -> None:
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

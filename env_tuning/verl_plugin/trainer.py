@@ -27,11 +27,11 @@ from verl.workers.rollout.llm_server import LLMServerClient
 
 from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
 from env_tuning.verl_plugin.progress import Progress
+from env_tuning.verl_plugin.router import LightRouter
 
 NAME = "env_tuning"
 
 _POLL_SECONDS = 0.05
-_STICKY_KEPT = 20_000
 _SPREAD = frozenset({"score", "steps", "response_tokens", "trained_tokens"})
 """What is logged with its smallest and largest value, beside the mean."""
 
@@ -77,31 +77,22 @@ class DirectClient(LLMServerClient):
 
     def __init__(self, config: DictConfig, load_balancer_handle: Any, servers: Mapping[str, Any]) -> None:
         super().__init__(config, load_balancer_handle)
-        self._servers = dict(servers)
-        self._in_flight = dict.fromkeys(servers, 0)
-        self._sticky: dict[str, str] = {}
+        self._router = LightRouter(servers)
 
     async def _acquire_server(self, request_id: str, **_: Any) -> tuple[str, Any]:
-        address = self._sticky.get(request_id)
-        if address is None:
-            address = min(self._in_flight, key=self._in_flight.__getitem__)
-            self._sticky[request_id] = address
-            if len(self._sticky) > _STICKY_KEPT:
-                self._sticky.pop(next(iter(self._sticky)))
-        self._in_flight[address] += 1
-        return address, self._servers[address]
+        return self._router.acquire_server(request_id)
 
     def _release_server(self, server_id: str, request_id: str | None = None) -> None:
-        self._in_flight[server_id] -= 1
+        self._router.release_server(server_id)
 
     def _vllm_request_id(self, request_id: str) -> str:
         return request_id
 
     def release(self, request_id: str) -> None:
         """Tell the episode's server that the episode is over. Not awaited: nothing depends on it."""
-        address = self._sticky.pop(request_id, None)
-        if address is not None and hasattr(self._servers[address], "release"):
-            self._servers[address].release.remote(request_id)
+        server = self._router.forget(request_id)
+        if server is not None and hasattr(server, "release"):
+            server.release.remote(request_id)
 
 
 class ObservedBuffer:
