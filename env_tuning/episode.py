@@ -6,14 +6,26 @@ everything it touches belongs to it alone, except the `PreparedTask`, which it o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from env_tuning.augmentation.book import Augmentation
+from env_tuning.augmentation.rules import Hint
 from env_tuning.calls import ToolCall
 from env_tuning.environments.environment import CallStatus, Environment, ToolResult, unknown_tool
 from env_tuning.judge import judge_turn
 from env_tuning.prepared_task import PreparedTask
 from env_tuning.protocols.base import Answer, Malformed, UseTools
-from env_tuning.trajectory import CallRecord, LimitHit, StepOutcome, StepRecord, StopReason, Trajectory, TurnVerdict
+from env_tuning.trajectory import (
+    CallRecord,
+    HintRecord,
+    LimitHit,
+    StepOutcome,
+    StepRecord,
+    StopReason,
+    Trajectory,
+    TurnVerdict,
+)
 
 _REFUSED = (
     "(System warning: nothing needed to be called in this turn; your calls were not run. "
@@ -60,13 +72,16 @@ class Reaction:
 class Episode:
     """One run of one task."""
 
-    def __init__(self, prepared: PreparedTask, rules: Rules | None = None) -> None:
-        """Open the episode at turn 0, in a fresh environment."""
+    def __init__(
+        self, prepared: PreparedTask, rules: Rules | None = None, augmentation: Augmentation | None = None
+    ) -> None:
+        """Open the episode at turn 0, in a fresh environment; without an augmentation no hint is ever shown."""
         self.task = prepared.task
         self.environment: Environment = prepared.environment()
         self._prepared = prepared
         self._protocol = prepared.protocol
         self._rules = rules or Rules()
+        self._augmentation = augmentation
         self._turn = 0
         self._steps_in_turn = 0
         self._called_in_turn = False
@@ -93,7 +108,7 @@ class Episode:
         self._steps_in_turn += 1
         action = self._protocol.parse(text)
         if isinstance(action, Malformed):
-            return self._go_on(text, StepOutcome.FORMAT_ERROR, (), self._protocol.format_feedback(action))
+            return self._reject(text, action)
         if isinstance(action, Answer):
             return self._close_turn(text, StepOutcome.ANSWER, ())
         if not self.task.ground_truth[self._turn] and not self._rules.official:
@@ -133,16 +148,19 @@ class Episode:
         limit = self._rules.calls_per_step
         runnable, excess = action.calls[:limit], action.calls[limit:]
         results = [self._call(call) for call in runnable]
+        hints = self._hints(runnable, results)
         self._called_in_turn = True
         self._responses.extend(result.text for result in results)
         failed = any(result.status is CallStatus.EXCEPTION for result in results)
         outcome = StepOutcome.CALLS_FAILED if failed else StepOutcome.CALLS_OK
         records = tuple(
-            [_record(call, result) for call, result in zip(runnable, results, strict=True)]
+            [_record(call, result, hint) for call, result, hint in zip(runnable, results, hints, strict=True)]
             + [_record(call, None) for call in excess]
         )
         shown = [self._shown(result.text) for result in results]
         hits = [LimitHit.RESULT_CHARACTERS for result, text in zip(results, shown, strict=True) if result.text != text]
+        # After the cut of a long result, so that a hint is always whole.
+        shown = [_with_hint(text, hint) for text, hint in zip(shown, hints, strict=True)]
         if excess:
             shown += [f"Not run: at most {limit} calls run in one message."] * len(excess)
             hits.append(LimitHit.CALLS_PER_STEP)
@@ -153,6 +171,27 @@ class Episode:
         if call.name in self._prepared.held_back[self._turn] and not self._rules.official:
             return unknown_tool(call.name)
         return self.environment.call(call)
+
+    def _hints(self, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> Sequence[Hint | None]:
+        """The hint to show after each result. What closes a turn is followed by the next request alone."""
+        if self._augmentation is None or self._last_step:
+            return [None] * len(results)
+        hint, turn = self._augmentation.after_call, self._turn
+        numbered = enumerate(zip(calls, results, strict=True), start=len(self._responses))
+        return [hint(turn, number, call, result) for number, (call, result) in numbered]
+
+    def _reject(self, text: str, action: Malformed) -> Reaction:
+        """Tell the model how its message broke the protocol."""
+        feedback = self._protocol.format_feedback(action)
+        hint = None
+        if self._augmentation is not None and not self._last_step:
+            hint = self._augmentation.after_malformed(self._turn, len(self._steps), text, feedback)
+        return self._go_on(text, StepOutcome.FORMAT_ERROR, (), _with_hint(feedback, hint), hint=hint)
+
+    @property
+    def _last_step(self) -> bool:
+        """Whether the message at hand is the last of its turn."""
+        return self._steps_in_turn >= self._rules.steps_per_turn
 
     def _shown(self, result: str) -> str:
         limit = self._rules.result_characters
@@ -173,13 +212,21 @@ class Episode:
         calls: tuple[CallRecord, ...],
         message: str,
         limits: tuple[LimitHit, ...] = (),
+        hint: Hint | None = None,
     ) -> Reaction:
         """Stay in the turn, unless this was its last step."""
-        if self._steps_in_turn >= self._rules.steps_per_turn:
+        if self._last_step:
             return self._close_turn(text, outcome, calls, limits=(*limits, LimitHit.STEPS_PER_TURN))
-        return self._react(
-            StepRecord(turn=self._turn, text=text, outcome=outcome, calls=calls, observation=message, limits=limits)
+        step = StepRecord(
+            turn=self._turn,
+            text=text,
+            outcome=outcome,
+            calls=calls,
+            observation=message,
+            limits=limits,
+            hint=_hint_record(hint),
         )
+        return self._react(step)
 
     def _close_turn(
         self,
@@ -218,10 +265,19 @@ class Episode:
         return Reaction(over=self.over, content=step.observation, step=step, verdict=verdict)
 
 
-def _record(call: ToolCall, result: ToolResult | None) -> CallRecord:
+def _with_hint(text: str, hint: Hint | None) -> str:
+    return text if hint is None else f"{text} Hint: {hint.text}"
+
+
+def _hint_record(hint: Hint | None) -> HintRecord | None:
+    return None if hint is None else HintRecord(rule=hint.rule, category=hint.category.value, text=hint.text)
+
+
+def _record(call: ToolCall, result: ToolResult | None, hint: Hint | None = None) -> CallRecord:
     return CallRecord(
         name=call.name,
         arguments=dict(call.arguments),
         result=result.text if result else None,
         status=result.status.value if result else None,
+        hint=_hint_record(hint),
     )

@@ -82,6 +82,16 @@ class LimitHit(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HintRecord:
+    """A hint that the model was shown: which rule said it, what it was about, and its words."""
+
+    rule: str
+    category: str
+    """Value of `augmentation.rules.ErrorCategory`."""
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CallRecord:
     """One executed or refused call and its raw result (None when it was not run)."""
 
@@ -90,6 +100,8 @@ class CallRecord:
     result: str | None
     status: str | None
     """Value of `environments.environment.CallStatus`, None when it was not run."""
+    hint: HintRecord | None = None
+    """What was shown after the result; `result` itself stays raw."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +118,8 @@ class StepRecord:
     """Whether the turn was closed by this step, by an answer or because its steps ran out."""
     limits: tuple[LimitHit, ...] = ()
     """The limits that this step hit."""
+    hint: HintRecord | None = None
+    """What was shown after the feedback on a message that broke the protocol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,9 +192,16 @@ def _plain(value: Any) -> Any:
 
 
 def _step(data: Mapping[str, Any]) -> StepRecord:
-    calls = tuple(CallRecord(**call) for call in data["calls"])
+    calls = tuple(CallRecord(**{**call, "hint": _hint(call)}) for call in data["calls"])
     limits = tuple(LimitHit(value) for value in data["limits"])
-    return StepRecord(**{**data, "outcome": StepOutcome(data["outcome"]), "calls": calls, "limits": limits})
+    outcome = StepOutcome(data["outcome"])
+    return StepRecord(**{**data, "outcome": outcome, "calls": calls, "limits": limits, "hint": _hint(data)})
+
+
+def _hint(data: Mapping[str, Any]) -> HintRecord | None:
+    """Of a step or of a call; records from before there were hints have no such key."""
+    hint = data.get("hint")
+    return None if hint is None else HintRecord(**hint)
 
 
 def _verdict(data: Mapping[str, Any]) -> TurnVerdict:

@@ -11,8 +11,10 @@ import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+from env_tuning.augmentation.book import Augmentation, HintBook
+from env_tuning.augmentation.policy import read_policies
 from env_tuning.environments.bfcl.long_context import LongContext
 from env_tuning.episode import Episode, Rules
 from env_tuning.interaction.base import Interaction, Message
@@ -23,7 +25,15 @@ from env_tuning.task import Task
 from env_tuning.trajectory import StopReason, Trajectory
 
 _TASKS_KEPT = 2048
+_HINT_KEYS = ("augmentation", "eval_augmentation")
 _RULE_KEYS = MappingProxyType({"rules": Rules(), "eval_rules": Rules(steps_per_turn=20, official=True)})
+
+
+class _Known(NamedTuple):
+    """What all episodes of a task share."""
+
+    prepared: PreparedTask
+    hints: HintBook
 
 
 class MultiTurnToolInteraction(Interaction):
@@ -35,20 +45,34 @@ class MultiTurnToolInteraction(Interaction):
         long_context_file: the JSON file that `env-tuning prepare` wrote; needed by long-context tasks only.
         rules: the `Rules` of training episodes, as keys and values.
         eval_rules: the same for validation; by default the benchmark's (20 steps per turn, official).
+        augmentation: when training episodes show hints, for all splits and per split (`augmentation.policy`); off
+            by default.
+        eval_augmentation: the same for validation.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Check the configuration; an unknown key is a `ValueError`."""
         super().__init__(config)
-        _known_keys("interaction", config, ("name", "protocol", "tool_listing", "long_context_file", *_RULE_KEYS))
+        _known_keys(
+            "interaction", config, ("name", "protocol", "tool_listing", "long_context_file", *_RULE_KEYS, *_HINT_KEYS)
+        )
         self._protocol = protocol(config.get("protocol", ThinkAnswer.name))
         self._listing = ToolListing(config.get("tool_listing", ToolListing.JSON.value))
         self._rules, self._eval_rules = (_rules(config.get(key), default) for key, default in _RULE_KEYS.items())
-        self._prepared: dict[str, PreparedTask] = {}
+        self._policies, self._eval_policies = (read_policies(config.get(key)) for key in _HINT_KEYS)
+        self._tasks: dict[str, _Known] = {}
         self._episodes: dict[str, Episode] = {}
 
-    async def start_interaction(self, instance_id: str | None = None, *, validate: bool = False, **kwargs: Any) -> str:
+    async def start_interaction(
+        self, instance_id: str | None = None, *, validate: bool = False, step: int | None = None, **kwargs: Any
+    ) -> str:
         """Open an episode of the row's task.
+
+        Args:
+            instance_id: the episode's id. With annealed hints, what chance depends on.
+            validate: whether this is validation, which has rules and hints of its own.
+            step: the training step; annealed hints need it.
+            kwargs: the row's ``interaction_kwargs``.
 
         Raises:
             ValueError: the row is not a task of this version.
@@ -56,8 +80,10 @@ class MultiTurnToolInteraction(Interaction):
         instance_id = await super().start_interaction(instance_id)
         if instance_id in self._episodes:
             raise ValueError(f"episode {instance_id} is already open; instance ids are used once")
-        prepared = self._prepare(Task.from_row(kwargs), PromptVersion(kwargs.get("prompt_version", "v1")))
-        self._episodes[instance_id] = Episode(prepared, self._eval_rules if validate else self._rules)
+        known = self._known(Task.from_row(kwargs), PromptVersion(kwargs.get("prompt_version", "v1")))
+        policy = (self._eval_policies if validate else self._policies).of(known.prepared.task.split)
+        hints = None if policy.is_off else Augmentation(known.hints, policy, episode=instance_id, step=step)
+        self._episodes[instance_id] = Episode(known.prepared, self._eval_rules if validate else self._rules, hints)
         return instance_id
 
     def opening_messages(self, instance_id: str, messages: Sequence[Message]) -> list[dict[str, str]]:
@@ -94,21 +120,22 @@ class MultiTurnToolInteraction(Interaction):
         file = self.config.get("long_context_file")
         return None if file is None else LongContext.load(Path(file))
 
-    def _prepare(self, task: Task, version: PromptVersion) -> PreparedTask:
+    def _known(self, task: Task, version: PromptVersion) -> _Known:
         """The task made ready, once for all episodes of it."""
         key = f"{version.value}/{task.id}"
-        known = self._prepared.get(key)
+        known = self._tasks.get(key)
         # The same id may stand for another task after the data was rebuilt or edited.
-        if known is None or known.task != task:
-            if len(self._prepared) >= _TASKS_KEPT:
-                self._prepared.pop(next(iter(self._prepared)))
-            known = self._prepared[key] = prepare_task(
+        if known is None or known.prepared.task != task:
+            if len(self._tasks) >= _TASKS_KEPT:
+                self._tasks.pop(next(iter(self._tasks)))
+            prepared = prepare_task(
                 task,
                 protocol=self._protocol,
                 listing=self._listing,
                 version=version,
                 long_context=self._long_context if task.long_context else None,
             )
+            known = self._tasks[key] = _Known(prepared, HintBook(task))
         return known
 
 

@@ -1,0 +1,1 @@
+"""Actionable environment augmentation: hints on top of raw results (docs/augmentation.md)."""

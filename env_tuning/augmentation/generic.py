@@ -1,0 +1,223 @@
+"""Hints that every environment has for free: unknown tools, and arguments that do not fit a tool's document.
+
+Owns: what can be said from the visible documents and Python's own error texts. Refuses: knowing any tool.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from env_tuning.augmentation.rules import ErrorCategory, Failure, HintKind, HintRule
+
+_NAMES_SHOWN = 3
+_PARAMETERS_SHOWN = 12
+_NAME_CHARACTERS = 48
+_ITEMS_CHECKED = 50
+_NEAR = 0.4
+
+Schema = Mapping[str, Any]
+
+
+def quote(name: object) -> str:
+    """A name that a model wrote, in backticks: one line, and not longer than names are."""
+    text = " ".join(str(name)[: 2 * _NAME_CHARACTERS].split()).replace("`", "'")
+    return f"`{text if len(text) <= _NAME_CHARACTERS else text[:_NAME_CHARACTERS] + '...'}`"
+
+
+def quoted(names: Iterable[object]) -> str:
+    """Names in backticks, separated by commas."""
+    return ", ".join(map(quote, names))
+
+
+@functools.lru_cache(maxsize=4096)
+def nearest(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    """The known names that look most like a wrong one, best first; none if none is near."""
+    pairs = _pairs(name)
+    scores = sorted((-_likeness(pairs, _pairs(candidate)), candidate) for candidate in known)
+    return tuple(candidate for score, candidate in scores[:_NAMES_SHOWN] if score <= -_NEAR)
+
+
+@functools.lru_cache(maxsize=4096)
+def _pairs(name: str) -> frozenset[str]:
+    """The pairs of neighbouring letters of a name, whatever its case and its separators."""
+    letters = re.sub(r"[\W_]", "", name.lower())
+    return frozenset(map("".join, itertools.pairwise(letters)))
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    """Dice's coefficient."""
+    return 2 * len(one & other) / ((len(one) + len(other)) or 1)
+
+
+_WORDS: Mapping[str, str] = MappingProxyType(
+    {
+        "string": "a text in quotes",
+        "integer": "a whole number without quotes",
+        "number": "a number without quotes",
+        "float": "a number without quotes",
+        "boolean": "true or false without quotes",
+        "array": "a list",
+        "tuple": "a list",
+        "object": "an object",
+        "dict": "an object",
+        "null": "null",
+    }
+)
+_TYPES: Mapping[str, Any] = MappingProxyType(
+    {
+        "string": str,
+        "integer": int,
+        "number": (int, float),
+        "float": (int, float),
+        "boolean": bool,
+        "array": list,
+        "tuple": list,
+        "object": dict,
+        "dict": dict,
+        "null": type(None),
+    }
+)
+
+
+def fits(value: Any, schema: Any) -> bool:
+    """Whether a value has the type that its schema asks for; a schema that says nothing takes everything."""
+    if not isinstance(schema, Mapping):
+        return True
+    if "anyOf" in schema:
+        return any(fits(value, option) for option in schema["anyOf"])
+    if schema.get("enum"):
+        return value in schema["enum"]
+    kind = _TYPES.get(str(schema.get("type")))
+    if kind is None:
+        return True
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        return False
+    items = schema.get("items")
+    return items is None or not isinstance(value, list) or all(fits(item, items) for item in value[:_ITEMS_CHECKED])
+
+
+def _wanted(schema: Schema) -> str:
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_wanted(option) for option in schema["anyOf"]))
+    if schema.get("enum"):
+        return "one of " + ", ".join(json.dumps(value, ensure_ascii=False) for value in schema["enum"])
+    words = _WORDS.get(str(schema.get("type")), "of another type")
+    items = schema.get("items")
+    if isinstance(items, Mapping) and (inner := _WORDS.get(str(items.get("type")))):
+        return f"{words}, each item {inner}"
+    return words
+
+
+def _misfit(failure: Failure) -> tuple[str, Schema] | None:
+    """The first documented parameter whose value has another type."""
+    for name, schema in failure.properties.items():
+        if name in failure.arguments and not fits(failure.arguments[name], schema):
+            # A parameter that may be left out may also be null, whatever its document says.
+            if failure.arguments[name] is None and name not in failure.required:
+                continue
+            return name, schema
+    return None
+
+
+def _unknown_tool(failure: Failure) -> str:
+    near = nearest(failure.tool[:_NAME_CHARACTERS], tuple(failure.visible))
+    if near:
+        return f"There is no tool of that name. Similar ones in your list: {quoted(near)}. Check what they do first."
+    return "There is no tool of that name. Use only the tools in your list, or say that none of them can do this."
+
+
+def _unexpected_argument(failure: Failure) -> str | None:
+    known = failure.properties
+    wrong = next((name for name in failure.arguments if name not in known), None)
+    if wrong is None:
+        return None
+    if not known:
+        return "This tool takes no arguments at all; give it an empty object."
+    listed = quoted(list(known)[:_PARAMETERS_SHOWN])
+    return f"{quote(wrong)} is no parameter of this tool. Its parameters are {listed}."
+
+
+def _missing_argument(failure: Failure) -> str | None:
+    missing = [name for name in failure.required if name not in failure.arguments]
+    if not missing:
+        return None
+    return (
+        f"Also give {quoted(missing[:_PARAMETERS_SHOWN])}. Take the value from the user's words or from an earlier "
+        "result; if it is in neither, look for a tool that tells it, or ask."
+    )
+
+
+def _wrong_type(failure: Failure) -> str | None:
+    found = _misfit(failure)
+    return None if found is None else f"{quote(found[0])} must be {_wanted(found[1])}."
+
+
+_PLACEHOLDER = re.compile(r"\s*(?:\$\w[\w.]*|\$?\{{1,2}[^{}]{1,60}\}{1,2}|<[\w .-]{1,60}>)\s*", re.ASCII)
+
+
+def _placeholder(failure: Failure) -> str | None:
+    for name, value in failure.arguments.items():
+        if isinstance(value, str) and len(value) < 80 and _PLACEHOLDER.fullmatch(value):
+            return (
+                f"{quote(name)} holds a placeholder, and nothing is filled in for you. Make the call that tells the "
+                "value first, read its result, and write the value itself in a later message."
+            )
+    return None
+
+
+UNKNOWN = (
+    HintRule(
+        name="generic.unknown_tool",
+        pattern=r"^Error during execution: name '.*' is not defined$",
+        category=ErrorCategory.RESOURCE_UNAVAILABLE,
+        kind=HintKind.CORRECT_FORMAT,
+        text=_unknown_tool,
+    ),
+)
+"""For names that are no tools, or not yet."""
+
+RULES = (
+    HintRule(
+        name="generic.unexpected_argument",
+        pattern=r"got an unexpected keyword argument",
+        category=ErrorCategory.FORMAT_MISMATCH,
+        kind=HintKind.CORRECT_FORMAT,
+        text=_unexpected_argument,
+    ),
+    HintRule(
+        name="generic.missing_argument",
+        pattern=r"missing \d+ required",
+        category=ErrorCategory.PARAMETER_CONSTRAINT,
+        kind=HintKind.CLARIFY_CONSTRAINT,
+        text=_missing_argument,
+    ),
+    HintRule(
+        name="generic.placeholder",
+        pattern="",
+        category=ErrorCategory.DEPENDENCY_MISSING,
+        kind=HintKind.EXPLAIN_DEPENDENCY,
+        text=_placeholder,
+    ),
+    HintRule(
+        name="generic.wrong_type",
+        pattern="",
+        category=ErrorCategory.FORMAT_MISMATCH,
+        kind=HintKind.CORRECT_FORMAT,
+        text=_wrong_type,
+    ),
+    HintRule(
+        name="generic.too_much",
+        pattern=r"^Error during execution: "
+        r"(?:the (?:arguments|results|file system|result) |more than \d|too many |a (?:name of|number written) |precision)",
+        category=ErrorCategory.PARAMETER_CONSTRAINT,
+        kind=HintKind.CLARIFY_CONSTRAINT,
+        text="This call is too large to run. Use shorter texts and fewer items, or split the work over several calls.",
+    ),
+)
+"""For every tool, after its own."""
