@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from env_tuning import __version__
+from env_tuning.augmentation.cli import app as hints
 from env_tuning.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(hints, name="hints")
 
 
 @app.callback(invoke_without_command=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from env_tuning.augmentation.rules import ErrorCategory, Failure, HintKind, HintRule
+from env_tuning.augmentation.rules import ErrorCategory, Failure, HintKind, HintRule, Text
 
 _NAMES_SHOWN = 3
 _PARAMETERS_SHOWN = 12
@@ -114,6 +114,11 @@ def _wanted(schema: Schema) -> str:
     return words
 
 
+def well_typed(failure: Failure) -> bool:
+    """Whether every documented argument has its type, so that something else must be wrong."""
+    return _misfit(failure) is None
+
+
 def _misfit(failure: Failure) -> tuple[str, Schema] | None:
     """The first documented parameter whose value has another type."""
     for name, schema in failure.properties.items():
@@ -171,6 +176,32 @@ def _placeholder(failure: Failure) -> str | None:
     return None
 
 
+_ENUM = re.compile(r"\[Enum\]:\s*(?:\[([^\]]*)\]|([^.]*))")
+
+
+@functools.lru_cache(maxsize=1024)
+def _described(description: str) -> tuple[str, ...]:
+    found = _ENUM.search(description)
+    return tuple(part.strip(" \"'") for part in (found[1] or found[2]).split(",")) if found else ()
+
+
+def documented_values(schema: Schema) -> tuple[Any, ...]:
+    """The values that a parameter's document allows: an ``enum``, or the benchmark's ``[Enum]`` in its description."""
+    return tuple(schema.get("enum") or _described(str(schema.get("description", ""))))
+
+
+def documented(parameter: str, more: str = "") -> Text:
+    """A text that repeats what the document of a parameter allows, and adds a sentence."""
+
+    def write(failure: Failure) -> str | None:
+        values = documented_values(failure.properties.get(parameter, {}))
+        if not values:
+            return f"Use one of the values that the description of {quote(parameter)} allows. {more}".rstrip()
+        return f"{quote(parameter)} takes exactly one of these spellings: {quoted(values)}. {more}".rstrip()
+
+    return write
+
+
 UNKNOWN = (
     HintRule(
         name="generic.unknown_tool",
@@ -214,7 +245,7 @@ RULES = (
     HintRule(
         name="generic.too_much",
         pattern=r"^Error during execution: "
-        r"(?:the (?:arguments|results|file system|result) |more than \d|too many |a (?:name of|number written) |precision)",
+        r"(?:the (?:arguments|results?|file system) |more than \d|too many |a (?:name of|number written) |precision)",
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
         text="This call is too large to run. Use shorter texts and fewer items, or split the work over several calls.",

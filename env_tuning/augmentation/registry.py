@@ -23,6 +23,13 @@ _BFCL = "env_tuning.augmentation.bfcl"
 RULE_MODULES: Mapping[str, str] = MappingProxyType(
     {
         "GorillaFileSystem": f"{_BFCL}.file_system",
+        "MathAPI": f"{_BFCL}.math_tools",
+        "MessageAPI": f"{_BFCL}.message",
+        "TwitterAPI": f"{_BFCL}.posting",
+        "TicketAPI": f"{_BFCL}.ticket",
+        "TradingBot": f"{_BFCL}.trading",
+        "TravelAPI": f"{_BFCL}.travel",
+        "VehicleControlAPI": f"{_BFCL}.vehicle",
     }
 )
 """Tool class name to the module whose `RULES` are its hints."""
