@@ -37,9 +37,10 @@ def replay_ground_truth(ground_truth: Sequence[Sequence[str]], environment: Envi
     """Run the reference solution through a fresh environment of the task, one `TwinTurn` per turn."""
     turns = []
     states = environment.snapshot()
+    changed: frozenset[str] | None = None
     for calls in ground_truth:
-        responses = tuple(environment.call(parse_call(call)).text for call in calls)
-        changed = frozenset(environment.mismatches(states))
+        responses = tuple([environment.call(parse_call(call)).text for call in calls])
+        changed = frozenset(environment.mismatches(states, changed))
         states = {**states, **{name: environment.tool_classes[name].snapshot() for name in changed}}
         turns.append(TwinTurn(responses=responses, states=states, changed=changed))
     return tuple(turns)
@@ -92,7 +93,10 @@ def judge_turn(
 
 def _missing(expected: Sequence[str], seen: Sequence[str]) -> tuple[str, ...]:
     """The expected texts that were not seen, each as often as it is missing."""
-    return tuple(text for text in dict.fromkeys(expected) for _ in range(expected.count(text) - seen.count(text)))
+    missing: list[str] = []
+    for text in dict.fromkeys(expected):
+        missing += [text] * (expected.count(text) - seen.count(text))
+    return tuple(missing)
 
 
 OFFICIAL_ERROR_TYPES: Mapping[TurnFailure, str] = MappingProxyType(

@@ -1,8 +1,8 @@
 """`Environment`: the tool classes of one episode, behind one `call`.
 
-Owns: dispatch over the allow-list, the text of results and errors, the limits on what a call may cost
-(`limits.py`), snapshots across classes. Refuses: parsing model text, deciding which tools an episode may see
-(`episode.py`), hints.
+Owns: dispatch over the allow-list, the text of errors, the limits on what a call may cost (`limits.py`), snapshots
+across classes. Refuses: parsing model text, printing results (`rendering.py`), deciding which tools an episode may
+see (`episode.py`), hints.
 Behaviour of results and errors is at parity with bfcl_eval 2026.3.23 (see docs/parity.md).
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from typing import Any
 
 from env_tuning.calls import ToolCall
 from env_tuning.environments import limits
+from env_tuning.environments.rendering import render
 from env_tuning.environments.tool_class import ToolClass
 
 
@@ -119,19 +119,6 @@ def _dispatch(classes: tuple[type[ToolClass], ...]) -> Mapping[str, tuple[Callab
 def unknown_tool(name: str) -> ToolResult:
     """The result of calling a name that is no tool (the benchmark's wording, a Python NameError)."""
     return ToolResult(f"Error during execution: name '{name}' is not defined", CallStatus.EXCEPTION)
-
-
-def render(value: Any) -> str:
-    """A tool's return value as the text a model reads and the judge compares."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict):
-        try:
-            return json.dumps(value)
-        # Not only TypeError and ValueError: a very deep value exhausts the encoder's stack.
-        except Exception:
-            return str(value)
-    return str(value)
 
 
 def _message(error: Exception) -> str:

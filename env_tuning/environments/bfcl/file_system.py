@@ -424,19 +424,20 @@ def _same(ours: Directory, theirs: Directory) -> bool:
     comparison does not end on cycles. No reference solution has one.)
     """
     met: set[tuple[int, int]] = set()
-    pending: list[tuple[Entry, Entry]] = [(ours, theirs)]
+    pending = [(ours, theirs)]
     while pending:
         left, right = pending.pop()
-        if isinstance(left, File) or isinstance(right, File):
-            if not (isinstance(left, File) and isinstance(right, File) and left.content == right.content):
-                return False
-            continue
         if (id(left), id(right)) in met:
             continue
         met.add((id(left), id(right)))
         if left.name != right.name or left.contents.keys() != right.contents.keys():
             return False
-        pending += ((entry, right.contents[name]) for name, entry in left.contents.items())
+        for name, entry in left.contents.items():
+            other = right.contents[name]
+            if isinstance(entry, Directory) and isinstance(other, Directory):
+                pending.append((entry, other))
+            elif not (isinstance(entry, File) and isinstance(other, File) and entry.content == other.content):
+                return False
     return True
 
 

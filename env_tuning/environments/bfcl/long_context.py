@@ -10,9 +10,12 @@ results print as ``Ellipsis``: JSON has no such value, so the file spells it ``{
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from env_tuning.environments.rendering import FixedList, FixedText
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +24,8 @@ class LongContext:
 
     watch_list_extension: list[str]
     transaction_history_extension: list[dict[str, Any]]
-    ma_5_extension: list[float]
-    ma_20_extension: list[float]
+    ma_5_extension: Sequence[float]
+    ma_20_extension: Sequence[float]
     technology_extension: list[str]
     automobile_extension: list[str]
     order_detail_extension: dict[str, str]
@@ -31,10 +34,17 @@ class LongContext:
     car_status_metadata_extension: str
     long_weather_extension: dict[str, Any]
     parking_brake_instruction: str
-    intermediary_cities: list[str]
+    intermediary_cities: Sequence[str]
     credit_card_extension: dict[str, Any]
     booking_record_extension: dict[str, Any]
     files_tail_used: list[str]
+
+    def __post_init__(self) -> None:
+        """Fix the tables that results contain as they are: they are printed once."""
+        for name in ("ma_5_extension", "ma_20_extension", "intermediary_cities"):
+            object.__setattr__(self, name, FixedList(getattr(self, name)))
+        for name in ("car_status_metadata_extension", "parking_brake_instruction"):
+            object.__setattr__(self, name, FixedText(getattr(self, name)))
 
     @classmethod
     def load(cls, path: Path) -> LongContext:

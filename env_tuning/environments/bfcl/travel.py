@@ -12,12 +12,15 @@ The benchmark lets all episodes of a process share (and spend) those cards; here
 
 from __future__ import annotations
 
+import functools
 import random
+from collections.abc import Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from env_tuning.environments.bfcl.routes import AIRPORTS, FARES, NEAREST_AIRPORT, USD_RATES
+from env_tuning.environments.rendering import FixedList
 from env_tuning.environments.tool_class import ToolClass
 
 if TYPE_CHECKING:
@@ -109,12 +112,11 @@ class TravelAPI(ToolClass):
 
     def get_flight_cost(
         self, travel_from: str, travel_to: str, travel_date: str, travel_class: str
-    ) -> dict[str, list[float]]:
+    ) -> dict[str, Sequence[float]]:
         """Price a flight; a long-context task gets the price of every route."""
         fare = _base_fare(travel_from, travel_to)
         factor = _fare_factor(travel_date, travel_class)
-        shown = FARES.values() if self.long_context else (fare,)
-        return {"travel_cost_list": [float(base * factor) for base in shown]}
+        return {"travel_cost_list": _all_costs(factor) if self.long_context else [float(fare * factor)]}
 
     def get_credit_card_balance(self, access_token: str, card_id: str) -> dict[str, Any]:
         """Show a card's balance."""
@@ -330,6 +332,12 @@ def _base_fare(travel_from: Any, travel_to: Any) -> int:
     if fare is None:
         raise ValueError("No available route for the given airports.")
     return fare
+
+
+@functools.cache
+def _all_costs(factor: int) -> FixedList:
+    """What every route costs at one of the five factors there are."""
+    return FixedList(float(fare * factor) for fare in FARES.values())
 
 
 def _fare_factor(travel_date: Any, travel_class: Any) -> int:

@@ -140,9 +140,12 @@ def test_wrong_arguments_name_the_class_and_the_tool():
 
 def test_two_instances_never_share_state():
     first, second = MathAPI({"anything": 1}), MathAPI({})
+    alone = answer("logarithm(10, 3, 5)", first)
     answer("logarithm(10, 3, 40)", first)
-    assert first._mpmath is not second._mpmath
-    assert second._mpmath.dps == 15
+    # A precision that is refused is no precision, and leaves none of its own behind.
+    answer("logarithm(10, 3, 'many')", second)
+    answer("logarithm(10, 3, 10000)", second)
+    assert answer("logarithm(10, 3, 5)", second) == alone
     assert first.public_state() == second.public_state() == {}
 
 
