@@ -117,9 +117,10 @@ def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mappi
     from transformers import AutoTokenizer
 
     from env_tuning.data.demonstrations import Pacing, demonstration
-    from env_tuning.data.rows import INTERACTION
+    from env_tuning.data.rows import INTERACTION, interaction_names, prompt_versions
     from env_tuning.environments.bfcl.long_context import LongContext
-    from env_tuning.protocols import PromptVersion, ToolListing, protocol
+    from env_tuning.episode import Rules
+    from env_tuning.protocols import ToolListing, protocol
 
     data, settings = config["data"], config["env_tuning"]["interactions"][INTERACTION]["config"]
     tokenizer = AutoTokenizer.from_pretrained(config["actor_rollout_ref"]["model"]["path"])
@@ -127,13 +128,18 @@ def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mappi
     def tokens(messages: Sequence[Mapping[str, str]], *, generation_prompt: bool) -> int:
         return len(tokenizer.apply_chat_template(messages, add_generation_prompt=generation_prompt)["input_ids"])
 
+    rules = Rules(**(settings.get("rules") or {}))
+    sources = [file for key in ("train_files", "val_files") for file in files(data[key])]
+    asked = {v for file in sources if interaction_names(file) == {INTERACTION} for v in prompt_versions(file)}
+    # The second prompt is the first one and two notes more.
+    version = max(asked, key=lambda version: version.value)
     speak, listing = protocol(settings["protocol"]), ToolListing(settings["tool_listing"])
     longest_opening, longest_turn = (0, ""), (0, "")
     for task in validation:
         messages = [
             {
                 "role": "system",
-                "content": speak.system_prompt(task.visible_tools(0), listing=listing, version=PromptVersion.V1),
+                "content": speak.system_prompt(task.visible_tools(0), listing=listing, version=version),
             },
             {"role": "user", "content": speak.request(task, 0, listing=listing)},
         ]
@@ -146,9 +152,10 @@ def check_lengths(train: Sequence[Any], validation: Sequence[Any], config: Mappi
             task,
             protocol=speak,
             listing=listing,
-            version=PromptVersion.V1,
+            version=version,
             pacing=Pacing.TOGETHER,
             long_context=padding,
+            rules=rules,
         )
         # Opening, then the calls of the first turn and their results if it has any, then its answer.
         messages = played[: 5 if task.ground_truth[0] else 3]

@@ -133,12 +133,26 @@ def interaction_names(path: Path) -> set[str]:
     Raises:
         ValueError: the file is missing, no parquet file, or its rows name no interaction.
     """
+    return _kinds(path, "name")
+
+
+def prompt_versions(path: Path) -> set[PromptVersion]:
+    """The system prompts that the task rows of a parquet file ask for.
+
+    Raises:
+        ValueError: the file is missing, no parquet file, or its rows are no tasks.
+    """
+    return {PromptVersion(name) for name in _kinds(path, "prompt_version")}
+
+
+def _kinds(path: Path, key: str) -> set[str]:
+    """The different values of one text field of ``interaction_kwargs``."""
     table = _read(path)
     try:
         kwargs = pc.struct_field(table.column("extra_info"), "interaction_kwargs")
-        return set(pc.unique(pc.struct_field(kwargs, "name")).to_pylist())
+        return set(pc.unique(pc.struct_field(kwargs, key)).to_pylist())
     except (KeyError, pa.ArrowException):
-        raise ValueError(f"{path} has no column extra_info.interaction_kwargs.name; run: env-tuning prepare") from None
+        raise ValueError(f"{path} has no column extra_info.interaction_kwargs.{key}; run: env-tuning prepare") from None
 
 
 def _read(path: Path) -> pa.Table:
