@@ -40,7 +40,7 @@ RULES = (
     _rule(
         "python_call",
         _NO_JSON,
-        _contains(r"<tool_call>\s*\[?\s*\w+\s*\("),
+        _contains(r"<tool_call>[\s\[]*\w+\s*\("),
         'A call is written as an object with the keys "name" and "arguments", not with parentheses.',
     ),
     _rule(

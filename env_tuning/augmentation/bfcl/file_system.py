@@ -30,7 +30,7 @@ RULES = (
         pattern=r"Unsupported path",
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
-        text="Go one level at a time: name a directory inside of the current one, or .. for the one above, and repeat.",
+        text="Go one level at a time: down by the name of a directory in the current one, or up to its parent.",
     ),
     HintRule(
         name="file_system.cd.at_root",

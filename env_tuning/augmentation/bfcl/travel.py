@@ -105,7 +105,7 @@ RULES = (
     HintRule(
         name="travel.class",
         tools=("get_flight_cost", "book_flight"),
-        pattern=r"Invalid travel class|^Error during execution: unhashable type",
+        pattern=r"Invalid travel class",
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
         text="The class is one of those that the error lists, as a single word in small letters.",
