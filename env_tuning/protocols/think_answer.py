@@ -8,7 +8,6 @@ a silent end of the turn. Format: arXiv 2510.10197, appendix F; the sentences ar
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -106,19 +105,30 @@ MAX_DEPTH = 40
 Records of what a model wrote must survive being copied and written as JSON again.
 """
 
-_USUAL = re.compile(r"\s*<think>(.*?)</think>\s*<(tool_call|answer)>(.*)</\2>\s*", re.DOTALL)
+
+_ANSWER = ("answer", "<answer>", "</answer>", "<tool_call>")
+_CALLS = ("tool_call", "<tool_call>", "</tool_call>", "<answer>")
 
 
 def _usual_form(text: str) -> tuple[str, str, str] | None:
-    """Thought, kind and body of a message in which every tag stands once and in order; None for any other.
+    """Thought, kind and body of a message in which the tags stand once and in order; None for any other.
 
     What it accepts the full check below accepts alike; it only saves time, since most messages have this form.
     """
-    # Counted first: with every tag once the expression has one way to match, and stays linear on any text.
-    if text.count("think>") != 2 or (text.count("tool_call>"), text.count("answer>")) not in ((2, 0), (0, 2)):
-        return None
-    found = _USUAL.fullmatch(text)
-    return (found[1], found[2], found[3]) if found else None
+    thought, _, rest = text.strip().partition("</think>")
+    rest = rest.lstrip()
+    kind, opening, closing, other = _ANSWER if rest.startswith("<answer>") else _CALLS
+    if (
+        thought.startswith("<think>")
+        and rest.startswith(opening)
+        and rest.endswith(closing)
+        and rest.count(closing) == 1
+        and opening not in thought
+        and other not in text
+        and "<think>" not in rest
+    ):
+        return thought[len("<think>") :], kind, rest[len(opening) : -len(closing)]
+    return None
 
 
 def _answer(body: str, thought: str) -> Answer:
@@ -184,7 +194,7 @@ def _outside(text: str, spans: Sequence[Span]) -> str | None:
 def _read_calls(body: str) -> tuple[ToolCall, ...] | str:
     """The calls of a tool_call block, or the fault."""
     try:
-        data = json.loads(body)
+        data = _from_json(body)
     # Deep nesting exhausts the decoder's stack; huge integers are a ValueError like broken JSON.
     except (ValueError, RecursionError) as error:
         return f"Format error: the <tool_call> block is not JSON ({_one_line(error)})."
@@ -203,14 +213,24 @@ def _read_calls(body: str) -> tuple[ToolCall, ...] | str:
     return tuple(calls)
 
 
+def _from_json(text: str) -> Any:
+    # Without the set-up of json.loads, which reads or refuses whatever is more than one value from end to end.
+    try:
+        value, end = _DECODER.raw_decode(text)
+    except ValueError:
+        end = -1
+    return value if end == len(text) else json.loads(text)
+
+
+_DECODER = json.JSONDecoder()
+
+
 def _read_call(record: Any) -> ToolCall | str:
     if not isinstance(record, dict):
         return 'is not an object like {"name": "...", "arguments": {...}}'
     name, arguments = record.get("name"), record.get("arguments")
     if not isinstance(name, str) or not name.strip():
         return 'has no "name"'
-    if "arguments" not in record:
-        return 'has no "arguments" object; write {} when there are none'
     # OpenAI-style clients write the arguments as a string of JSON.
     if isinstance(arguments, str):
         try:
@@ -219,9 +239,11 @@ def _read_call(record: Any) -> ToolCall | str:
             arguments = None
         if _deeper_than(MAX_DEPTH, arguments):
             arguments = None
-    if not isinstance(arguments, dict):
-        return 'has "arguments" that are not a JSON object'
-    return ToolCall(name=name.strip(), arguments=arguments)
+    if isinstance(arguments, dict):
+        return ToolCall(name=name.strip(), arguments=arguments)
+    if "arguments" not in record:
+        return 'has no "arguments" object; write {} when there are none'
+    return 'has "arguments" that are not a JSON object'
 
 
 def _deeper_than(levels: int, data: Any) -> bool:
