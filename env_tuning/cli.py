@@ -52,6 +52,22 @@ def train(
     raise typer.Exit(launch.run(launch.plan(stage, context.args, os.environ)))
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+def curriculum(
+    context: typer.Context,
+    plan: Annotated[str, typer.Option(help="A plan of configs/ without its ending.")] = "curriculum",
+    local: Annotated[bool, typer.Option(help="Run stages as processes of this machine, not as Ray jobs.")] = False,
+) -> None:
+    """Run a plan of stages, or go on with it; further arguments are Hydra overrides (curriculum.KEY: the plan's)."""
+    from env_tuning.curriculum.plan import read_plan, split_overrides
+    from env_tuning.curriculum.runner import run_curriculum
+    from env_tuning.launch import project_folder
+
+    mine, every_stage = split_overrides(context.args)
+    planned = read_plan(project_folder() / "configs", plan, mine)
+    raise typer.Exit(run_curriculum(planned, every_stage, os.environ, local=local))
+
+
 _Data = Annotated[Path, typer.Option(help="Folder that env-tuning prepare wrote.")]
 _PREPARED = Path("processed_data")
 

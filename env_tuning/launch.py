@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from env_tuning.errors import UserError
 from env_tuning.verl_plugin.progress import PREFIX
@@ -40,6 +42,33 @@ class Launch:
     def variables(self) -> dict[str, str]:
         """Environment variables of the training process."""
         return {"ENV_TUNING_HOME": str(self.config_dir.parent)}
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The training process."""
+        return (
+            *(sys.executable, "-u", "-m", "env_tuning.verl_plugin.main"),
+            *("--config-dir", str(self.config_dir), "--config-name", self.config_name),
+            *self.overrides,
+        )
+
+
+class Relay:
+    """Copies a training process's output to the log file and shows its progress lines."""
+
+    def __init__(self, log: TextIO) -> None:
+        self._log = log
+        self.named_error = False
+        """Whether a line said what went wrong."""
+
+    def line(self, text: str) -> None:
+        """Take one line, its end included."""
+        self._log.write(text)
+        # Ray puts the name of a remote process before its lines, and a progress bar may stand before ours.
+        _, found, said = text.partition(PREFIX)
+        if found:
+            self.named_error |= said.startswith("error: ")
+            show(said.rstrip("\n"))
 
 
 def project_folder() -> Path:
@@ -101,7 +130,8 @@ def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str])
     if given(chosen, "data.train_files") is None or given(chosen, "data.val_files") is None:
         _make_data(folder, environ)
     if given(chosen, "actor_rollout_ref.model.path") is None:
-        chosen.append(f"actor_rollout_ref.model.path={_model(folder, hardware, environ)}")
+        model = environ.get("MODEL") or _previous_result(configs, config_name, chosen) or _own_model(folder, hardware)
+        chosen.append(f"actor_rollout_ref.model.path={model}")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     log_file = Path.cwd() / "logs" / f"{config_name}_{stamp}.log"
     return Launch(config_dir=configs, config_name=config_name, overrides=tuple(chosen), log_file=log_file)
@@ -111,22 +141,21 @@ def run(launch: Launch) -> int:
     """Run the training process to its end; returns its exit status (130 after Ctrl-C)."""
     launch.log_file.parent.mkdir(parents=True, exist_ok=True)
     show(f"log file: {_short(launch.log_file)}")
-    command = [
-        *(sys.executable, "-u", "-m", "env_tuning.verl_plugin.main"),
-        *("--config-dir", str(launch.config_dir), "--config-name", launch.config_name),
-        *launch.overrides,
-    ]
     with launch.log_file.open("w", encoding="utf-8", buffering=1) as log:
-        log.write(f"# {' '.join(command)}\n")
+        log.write(f"# {shlex.join(launch.command)}\n")
+        relay = Relay(log)
         # A session of its own, so that the whole tree can be ended by its group id.
         child = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            launch.command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True, env={**os.environ, **launch.variables, PARENT_VARIABLE: str(os.getpid())},
         )  # fmt: skip
         # Being told to stop (a scheduler, a time limit) must not leave the training process behind.
         before = signal.signal(signal.SIGTERM, exit_when_told)
         try:
-            last = _relay(child, log)
+            assert child.stdout is not None
+            for line in child.stdout:
+                relay.line(line)
+            child.wait()
         except KeyboardInterrupt:
             show("interrupted; stopping (the last checkpoint stays, the same command continues)")
             end_group(child, signal.SIGINT)
@@ -134,7 +163,7 @@ def run(launch: Launch) -> int:
         finally:
             end_group(child, signal.SIGTERM)
             signal.signal(signal.SIGTERM, before)
-    if child.returncode != 0 and not last:
+    if child.returncode != 0 and not relay.named_error:
         show(f"failed with status {child.returncode}; the end of {_short(launch.log_file)} says why")
     return child.returncode
 
@@ -156,21 +185,6 @@ def end_group(child: subprocess.Popen[str], first_signal: signal.Signals) -> Non
     child.wait()
 
 
-def _relay(child: subprocess.Popen[str], log: object) -> bool:
-    """Copy the child's output to the log, show its progress lines; tells whether it named an error itself."""
-    named_error = False
-    assert child.stdout is not None
-    for line in child.stdout:
-        log.write(line)  # type: ignore[attr-defined]
-        # Ray puts the name of a remote process before its lines, and a progress bar may stand before ours.
-        _, found, said = line.partition(PREFIX)
-        if found:
-            named_error |= said.startswith("error: ")
-            show(said.rstrip("\n"))
-    child.wait()
-    return named_error
-
-
 def exit_when_told(*_: object) -> None:
     """A handler of SIGTERM that lets every ``finally`` run."""
     raise SystemExit(128 + signal.SIGTERM)
@@ -183,9 +197,28 @@ def _make_data(folder: Path, environ: Mapping[str, str]) -> None:
     prepare(folder / "processed_data", source=Path(source) if source else None)
 
 
-def _model(folder: Path, hardware: str, environ: Mapping[str, str]) -> str:
-    if environ.get("MODEL"):
-        return environ["MODEL"]
+def _previous_result(configs: Path, config_name: str, overrides: Sequence[str]) -> str | None:
+    """The result of the stage that this one follows; None for a stage that follows none.
+
+    Raises:
+        UserError: that stage has not been trained to its end.
+    """
+    from env_tuning.curriculum.results import stage_result
+    from env_tuning.verl_plugin.compose import compose_config
+
+    settings = compose_config(configs, config_name, overrides).get("env_tuning") or {}
+    if settings.get("follows") is None:
+        return None
+    folder = Path(settings["previous_dir"]).expanduser().absolute()
+    try:
+        result = stage_result(folder)
+    except UserError as error:
+        raise UserError(f"{config_name} starts from the result of {settings['follows']}: {error}") from None
+    show(f"starting from {_short(result.folder)} (step {result.step} of {settings['follows']})")
+    return str(result.folder)
+
+
+def _own_model(folder: Path, hardware: str) -> str:
     if hardware != "cpu":
         raise UserError("no model given; set MODEL=/path/to/model (a Hugging Face folder or hub id)")
     # In a process of its own: building the model loads torch, and this process only watches.

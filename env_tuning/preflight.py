@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from env_tuning.curriculum.results import recorded_weights
 from env_tuning.errors import UserError
 
 RUN_FILE = "run.json"
@@ -172,6 +173,8 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "stage": config["env_tuning"]["stage"],
         "model": actor["model"]["path"],
+        # The same path holds other weights when the stage before was trained again.
+        "model_weights": recorded_weights(Path(actor["model"]["path"])),
         "train_files": {file.name: _sha256(file) for file in files(config["data"]["train_files"])},
         "reward": config["env_tuning"]["reward"],
         "interactions": config["env_tuning"]["interactions"],

@@ -11,7 +11,9 @@ import time
 import pytest
 
 from env_tuning import launch
+from env_tuning.curriculum.gate import Decision, Verdict
 from env_tuning.errors import UserError
+from env_tuning.outcome import Outcome, write_outcome
 
 
 @pytest.mark.parametrize(("gpus", "group"), [(0, "cpu"), (1, "gpu1"), (3, "gpu1"), (8, "gpu8"), (16, "gpu8")])
@@ -33,8 +35,11 @@ def test_the_last_override_of_a_key_wins():
 def project(tmp_path, monkeypatch):
     configs = tmp_path / "configs"
     (configs / "hardware").mkdir(parents=True)
-    for name in ("base", "stage1", "hardware/cpu"):
+    for name in ("base", "hardware/cpu", "hardware/gpu8"):
         (configs / f"{name}.yaml").write_text("{}")
+    stage = "defaults: [_self_, {{hardware: cpu}}]\nenv_tuning: {{follows: {}, previous_dir: outputs/stage1}}\n"
+    (configs / "stage1.yaml").write_text(stage.format("null"))
+    (configs / "stage2.yaml").write_text(stage.format("stage1"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(launch, "gpu_count", lambda: 0)
     monkeypatch.setattr(launch, "_make_data", lambda folder, environ: None)
@@ -49,8 +54,23 @@ def test_a_plan_picks_hardware_and_model_and_leaves_the_users_words_alone(projec
 
 
 def test_an_unknown_stage_lists_the_stages(project):
-    with pytest.raises(UserError, match="there are: stage1"):
+    with pytest.raises(UserError, match="there are: stage1, stage2"):
         launch.plan("stage9", [], {"MODEL": "/m"})
+
+
+def test_a_stage_starts_from_the_result_of_the_one_it_follows(project):
+    with pytest.raises(UserError, match="stage2 starts from the result of stage1: .*outputs/stage1 holds no finished"):
+        launch.plan("stage2", [], {})
+    weights = project / "outputs" / "stage1" / "checkpoints" / "global_step_3" / "actor" / "huggingface"
+    weights.mkdir(parents=True)
+    (weights / "model.safetensors").write_text("weights")
+    done = Decision(verdict=Verdict.BUDGET, reason="all 3 steps are done", step=3)
+    outcome = Outcome(step=3, total=3, decision=done, checkpoint="checkpoints/global_step_3", checkpoint_step=3)
+    write_outcome(project / "outputs" / "stage1", outcome)
+    result = project / "outputs" / "stage1" / "result"
+    assert launch.plan("stage2", [], {}).overrides[-1] == f"actor_rollout_ref.model.path={result}"
+    assert (result / "model.safetensors").read_text() == "weights"
+    assert launch.plan("stage2", [], {"MODEL": "/m"}).overrides[-1] == "actor_rollout_ref.model.path=/m"
 
 
 def test_a_gpu_machine_without_a_model_is_told_to_give_one(project, monkeypatch):

@@ -182,17 +182,24 @@ def decide(points: Sequence[Point], settings: GateSettings) -> Decision:
 
 def best_step(points: Iterable[Point]) -> int | None:
     """The validated step with the highest accuracy, the latest of equals; None without any validation."""
-    measured = [(point.accuracy, point.step) for point in points if _number(point.accuracy)]
+    measured = [(accuracy, step) for step, accuracy in _validated(points)]
     return max(measured)[1] if measured else None
+
+
+def _validated(points: Iterable[Point]) -> list[tuple[int, float]]:
+    """Steps and accuracies, where one was measured that is a number."""
+    return [
+        (point.step, point.accuracy) for point in points if point.accuracy is not None and math.isfinite(point.accuracy)
+    ]
 
 
 def _plateau(points: Sequence[Point], settings: GateSettings) -> dict[str, float] | None:
     """The gain of the newer window's best over the older window's best; None before there are two windows."""
-    values = [point.accuracy for point in points if _number(point.accuracy)]
+    values = [accuracy for _, accuracy in _validated(points)]
     if len(values) < 2 * settings.window:
         return None
-    older, newer = max(values[-2 * settings.window : -settings.window]), max(values[-settings.window :])  # type: ignore[type-var]
-    return {"accuracy": newer, "accuracy_before": older, "gain": newer - older}  # type: ignore[dict-item, operator]
+    older, newer = max(values[-2 * settings.window : -settings.window]), max(values[-settings.window :])
+    return {"accuracy": newer, "accuracy_before": older, "gain": newer - older}
 
 
 def _stability(points: Sequence[Point], settings: GateSettings) -> dict[str, float] | None:
@@ -212,18 +219,17 @@ def _collapse(points: Sequence[Point], settings: GateSettings) -> dict[str, floa
     The last window of updates is compared with the window of the highest mean reward before it. A noisy run loses
     reward without its gradient norm rising; a learning one may have rising norms without losing reward.
     """
-    trained = [point for point in points if point.reward is not None and point.grad_norm is not None]
     size = settings.grad_window
-    if len(trained) < 2 * size:
+    trained = [(point.reward, point.grad_norm) for point in points if point.reward is not None]
+    measured = [(reward, norm) for reward, norm in trained if norm is not None]
+    if len(measured) < 2 * size:
         return None
-    rewards = [point.reward for point in trained]
+    rewards = [reward for reward, _ in measured]
     # A number that is no number any more is the end of a collapse; it counts as infinitely large.
-    norms = [norm if math.isfinite(norm) else math.inf for norm in (point.grad_norm or 0.0 for point in trained)]
-    starts = range(len(trained) - 2 * size + 1)
-    best = max(starts, key=lambda start: statistics.fmean(rewards[start : start + size]))  # type: ignore[type-var]
-    best_reward = statistics.fmean(rewards[best : best + size])  # type: ignore[type-var]
-    best_norm = statistics.fmean(norms[best : best + size])
-    reward, norm = statistics.fmean(rewards[-size:]), statistics.fmean(norms[-size:])  # type: ignore[type-var]
+    norms = [norm if math.isfinite(norm) else math.inf for _, norm in measured]
+    best = max(range(len(measured) - 2 * size + 1), key=lambda start: statistics.fmean(rewards[start : start + size]))
+    best_reward, best_norm = (statistics.fmean(values[best : best + size]) for values in (rewards, norms))
+    reward, norm = (statistics.fmean(values[-size:]) for values in (rewards, norms))
     fell = best_reward > 0 and reward < (1 - settings.collapse_drop) * best_reward
     rose = norm > settings.collapse_grad * best_norm
     if not (fell and rose):
@@ -241,7 +247,3 @@ def _waiting_for(
     if not plateaued:
         return f"{settings.metric} still gains ({plateau['gain']:+.4f})"
     return "the gradient norm is not known to be stable" if not stable else "nothing"
-
-
-def _number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)

@@ -1,0 +1,168 @@
+"""A Ray cluster of one machine for as long as a curriculum runs.
+
+Owns: starting ``ray start --head`` under a guard process, finding its job server, and its end with everything that
+belongs to it. Refuses: jobs (`jobs`), clusters that others started.
+
+Ray's processes leave their parent's process group, so the guard knows them by a variable that all of them inherit. The
+guard ends them when the curriculum's process is gone, however it ended; a guard that was killed itself is swept up
+after by the next cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from env_tuning.errors import UserError
+from env_tuning.launch import exit_when_told
+
+MARK = "ENV_TUNING_CLUSTER"
+"""Variable of every process of a cluster; its value is the guard's process id."""
+
+_FOLDER_PREFIX = "et-cluster-"
+_START_SECONDS = 90.0
+_OBJECT_STORE_BYTES = 512 * 2**20
+
+
+@contextlib.contextmanager
+def local_cluster(*, num_cpus: int | None, num_gpus: int | None, log_file: Path) -> Iterator[str]:
+    """Start a cluster; yields the address of its job server, and ends the cluster afterwards.
+
+    Args:
+        num_cpus: logical resource; None leaves it to Ray.
+        num_gpus: the same.
+        log_file: what ``ray start`` says.
+
+    Raises:
+        UserError: the cluster does not come up.
+    """
+    sweep()
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "env_tuning.curriculum.cluster", "--parent", str(os.getpid())),
+        *("--dashboard-port", str(port)),
+        *(("--num-cpus", str(num_cpus)) if num_cpus is not None else ()),
+        *(("--num-gpus", str(num_gpus)) if num_gpus is not None else ()),
+    ]
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    with log_file.open("ab") as log:
+        guard = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_up(address, guard, log_file)
+        yield address
+    finally:
+        guard.terminate()
+        guard.wait()
+
+
+def answers(address: str) -> bool:
+    """Whether a job server answers at this address."""
+    try:
+        with urllib.request.urlopen(f"{address}/api/version", timeout=5) as response:
+            return bool(response.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens at now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def sweep() -> None:
+    """End what is left of clusters whose guard was killed."""
+    for process, guard in _marked():
+        if not psutil.pid_exists(guard):
+            _kill(process)
+    for folder in Path("/tmp").glob(f"{_FOLDER_PREFIX}*"):
+        owner = folder.name.removeprefix(_FOLDER_PREFIX)
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _wait_until_up(address: str, guard: subprocess.Popen[bytes], log_file: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while not answers(address):
+        if guard.poll() is not None or time.monotonic() > deadline:
+            raise UserError(
+                f"no Ray cluster could be started here; {log_file} says why "
+                "(--local runs the stages without Ray jobs, RAY_ADDRESS names a running cluster)"
+            )
+        time.sleep(0.2)
+
+
+def _marked() -> list[tuple[psutil.Process, int]]:
+    """All processes of such clusters, each with its guard's id."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            guard = process.environ().get(MARK, "")
+            if guard.isdigit():
+                found.append((process, int(guard)))
+    return found
+
+
+def _kill(process: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.kill()
+
+
+def _guard(arguments: Sequence[str] | None = None) -> int:
+    """The guard process: runs the cluster until its parent is gone, the cluster ends, or it is told to stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--dashboard-port", required=True)
+    parser.add_argument("--num-cpus")
+    parser.add_argument("--num-gpus")
+    given = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, exit_when_told)
+    # Ray puts sockets into it, and a socket's path ends at 107 characters.
+    folder = (
+        Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 20 else "/tmp") / f"{_FOLDER_PREFIX}{os.getpid()}"
+    )
+    command = [
+        *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats"),
+        *("--node-ip-address", "127.0.0.1", "--port", "0", "--temp-dir", str(folder)),
+        *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", given.dashboard_port),
+        *("--dashboard-agent-listen-port", "0", "--ray-client-server-port", str(free_port())),
+        *("--object-store-memory", str(_OBJECT_STORE_BYTES)),
+        *(("--num-cpus", given.num_cpus) if given.num_cpus else ()),
+        *(("--num-gpus", given.num_gpus) if given.num_gpus else ()),
+    ]
+    environment = {**os.environ, MARK: str(os.getpid())}
+    # This cluster has its own address; an outer one must not be taken for it.
+    environment.pop("RAY_ADDRESS", None)
+    cluster = subprocess.Popen(command, env=environment, start_new_session=True)
+    try:
+        while os.getppid() == given.parent and cluster.poll() is None:
+            time.sleep(0.5)
+        return cluster.poll() or 0
+    finally:
+        # More than one round: a dying process may have started another one meanwhile.
+        for _ in range(3):
+            mine = [process for process, guard in _marked() if guard == os.getpid()]
+            for process in mine:
+                _kill(process)
+            psutil.wait_procs(mine, timeout=5)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(_guard())
