@@ -100,7 +100,7 @@ class Task:
     def released_tools(self, turn: int) -> tuple[ToolDoc, ...]:
         """Documents of the tools that become visible at exactly this turn."""
         names = self.releases.get(turn, ())
-        return tuple(tool for tool in self.tools if tool.name in names)
+        return tuple(tool for tool in self.tools if tool.name in names) if names else ()
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Task:

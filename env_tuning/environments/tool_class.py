@@ -73,7 +73,7 @@ class ToolClass:
 
     def public_state(self) -> dict[str, Any]:
         """The live attributes the judge compares: all whose name has no leading underscore."""
-        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return {name: value for name, value in vars(self).items() if name[0] != "_"}
 
     def snapshot(self) -> Any:
         """An independent copy of the public state, to be compared later with `matches`."""

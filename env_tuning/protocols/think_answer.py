@@ -91,14 +91,24 @@ class ThinkAnswer(Protocol):
 
     def observation(self, results: Sequence[str]) -> str:
         """The results as a JSON array of strings, and how to go on."""
-        # What json.dumps(..., ensure_ascii=False) gives, without its set-up.
-        body = ", ".join(map(json.encoder.encode_basestring, results))
+        body = ", ".join(map(_quoted, results))
         return f"Results of your calls: [{body}]\nIf the request is fulfilled, think and answer. Otherwise call again."
 
     def format_feedback(self, malformed: Malformed) -> str:
         """The one-line fault."""
         return malformed.feedback
 
+
+def _quoted(text: str) -> str:
+    """What `json.dumps(text, ensure_ascii=False)` gives, without its set-up."""
+    # It looks at every character, which shows in results of 20,000. Without controls, two replacements are the same.
+    if len(text) < 1000 or any(map(text.__contains__, _CONTROLS)):
+        return json.encoder.encode_basestring(text)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+_CONTROLS = tuple(map(chr, range(32)))
 
 MAX_DEPTH = 40
 """Levels of JSON in a tool_call block: a little more than the environment takes as arguments (`limits.ARGUMENTS`).

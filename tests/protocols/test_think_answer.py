@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from env_tuning.calls import ToolCall
@@ -113,6 +113,7 @@ def test_the_quick_way_through_agrees_with_the_full_check(text):
 
 
 @given(st.lists(st.text(), max_size=4))
+@example(["a" * 1000, 'a\\"é\x7f\u2028\ud800' * 300, '\n"\\' * 1000, "\x1f" + " " * 1000])
 def test_results_are_shown_as_json(results):
     shown = SPEAK.observation(results).removeprefix("Results of your calls: ").rpartition("\nIf the request")[0]
     assert shown == json.dumps(results, ensure_ascii=False)

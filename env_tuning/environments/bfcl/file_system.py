@@ -350,7 +350,7 @@ def _load(contents: dict[str, Any], directory: Directory, long_context: LongCont
             content = data["content"]
             if long_context is not None and name not in long_context.files_tail_used:
                 content += long_context.file_content_extension
-            directory.add_file(name, content)
+            directory.contents[name] = File(content)
     if innermost and long_context is not None:
         for name in long_context.populate_file_extension:
             directory.add_file(name)

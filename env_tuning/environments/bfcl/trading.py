@@ -75,9 +75,9 @@ class TradingBot(ToolClass):
         if self._padding is None:
             return self.orders[order_id]
         order = self.orders[order_id].copy()
-        symbol = order["symbol"]
+        symbol = str(order["symbol"])
         order["metadata"] = {
-            topic: text.format(symbol=symbol) for topic, text in self._padding.order_detail_extension.items()
+            topic: text.replace("{symbol}", symbol) for topic, text in self._padding.order_detail_extension.items()
         }
         return order
 
