@@ -11,6 +11,7 @@ import contextlib
 import datetime
 import fcntl
 import hashlib
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,6 +99,8 @@ def _finished(folder: Path, launch: Launch) -> bool:
     outcome = read_outcome(folder)
     if outcome is None:
         return False
+    # What the configuration reads from the environment has to read the same as in the stage.
+    os.environ.update(launch.variables)
     config = compose_config(launch.config_dir, launch.config_name, launch.overrides)
     complete(config)
     claim_output(folder, identity(OmegaConf.to_container(config, resolve=True)))  # type: ignore[arg-type]
