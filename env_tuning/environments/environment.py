@@ -11,9 +11,8 @@ from __future__ import annotations
 import enum
 import functools
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from env_tuning.calls import ToolCall
 from env_tuning.environments import limits
@@ -32,8 +31,7 @@ class CallStatus(enum.Enum):
     """The call could not run: unknown tool, wrong arguments, or the tool raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResult:
+class ToolResult(NamedTuple):
     """The raw text of a result, as the judge compares it, and how the call ended."""
 
     text: str

@@ -10,31 +10,27 @@ import abc
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from env_tuning.calls import ToolCall
 from env_tuning.task import Task, ToolDoc
 
 
-@dataclass(frozen=True, slots=True)
-class UseTools:
+class UseTools(NamedTuple):
     """The message asks for calls, at least one."""
 
     calls: tuple[ToolCall, ...]
     thought: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The message answers the user and closes the turn."""
 
     text: str
     thought: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Malformed:
+class Malformed(NamedTuple):
     """The message breaks the protocol; `feedback` tells the model how, in one line."""
 
     feedback: str
