@@ -19,6 +19,7 @@ from verl.trainer.ppo.v1.agent_loop_tq import AgentLoopManagerTQ, AgentLoopWorke
 from verl.utils.rollout_trace import rollout_trace_attr
 
 from env_tuning.verl_plugin.agent_loop import NAME, InteractionAgentLoop
+from env_tuning.verl_plugin.seeds import episode_seed
 
 _LARGE_COLUMNS = ("prompt", "extra_info", "interaction_kwargs", "tools_kwargs")
 """Columns no later step reads once the reward is known; every trajectory would carry its task a second time."""
@@ -34,6 +35,7 @@ class EpisodeWorker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.errors: list[BaseException] = []
+        self._seed = int(self.config.data.seed or 0) if self.config.env_tuning.deterministic else None
         self._episodes = InteractionAgentLoop(
             trainer_config=DictConfigWrap(config=self.config),
             server_manager=self.llm_client,
@@ -58,6 +60,15 @@ class EpisodeWorker(AgentLoopWorkerTQ.__ray_metadata__.modified_class):  # type:
             await super()._run_agent_loop(sampling_params, trajectory, agent_name=agent_name, trace=trace, **row)
             return
         try:
+            if self._seed is not None:
+                seed = episode_seed(
+                    self._seed,
+                    step=int(trajectory["step"]),
+                    validate=bool(trajectory["validate"]),
+                    row=row,
+                    rollout=row["session_id"],
+                )
+                sampling_params = {**sampling_params, "seed": seed}
             attributes = {key: trajectory[key] for key in ("step", "sample_index", "rollout_n", "validate")}
             with rollout_trace_attr(**attributes, name="agent_loop", trace=trace):
                 output = await self._episodes.run(sampling_params, validate=trajectory["validate"], **row)

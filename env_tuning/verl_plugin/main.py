@@ -20,16 +20,19 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from env_tuning.curriculum.gate import GateSettings
+from env_tuning.curriculum.lineage import write_lineage
 from env_tuning.errors import UserError
 from env_tuning.launch import PARENT_VARIABLE, exit_when_told
-from env_tuning.preflight import check, files, row_count
+from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_holds
+from env_tuning.preflight import check, files, identity, row_count
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
@@ -51,15 +54,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = compose_config(given.config_dir, given.config_name, given.overrides)
         complete(config)
         set_environment(config, os.environ)
-        check(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        grant_epochs(config)
-        with sole_owner(Path(config.env_tuning.output_dir)):
+        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+        check(plain)
+        settle_steps(config)
+        output = Path(config.env_tuning.output_dir)
+        with sole_owner(output):
+            if reason := finished(output, config.trainer.total_training_steps):
+                print(f"{PREFIX}{reason}", flush=True)
+                return 0
+            write_lineage(output, plain, identity(plain))
             train(config)
     except UserError as error:
         print(f"{PREFIX}error: {error}", flush=True)
         return 2
     except Exception as error:
         traceback.print_exc()
+        error = getattr(error, "cause", None) or error  # Ray's wrapper begins with its own words
         first_line = next(iter(str(error).strip().splitlines()), "")
         print(f"{PREFIX}error: {type(error).__name__}: {first_line}", flush=True)
         return 1
@@ -101,7 +111,7 @@ def complete(config: DictConfig) -> None:
     """Fill in what the files cannot know: absolute paths, and workers for verl's own reward function.
 
     Raises:
-        UserError: two rewards are configured.
+        UserError: two rewards are configured, or determinism where there is none.
     """
     with open_dict(config):
         # Ray actors may start elsewhere.
@@ -115,16 +125,41 @@ def complete(config: DictConfig) -> None:
                     "env_tuning.reward and reward.custom_reward_function.path are both set; set one of them to null"
                 )
             config.reward.num_workers = config.reward.num_workers or 1
+        if config.env_tuning.deterministic and config.trainer.device != "cpu":
+            raise UserError("env_tuning.deterministic works on a CPU only (hardware=cpu); set it to false")
 
 
-def grant_epochs(config: DictConfig) -> None:
-    """Give a run as many epochs as its steps need: verl ends after the epochs, without the last save and validation."""
-    steps = config.trainer.total_training_steps
-    if steps is None:
-        return
+def settle_steps(config: DictConfig) -> None:
+    """Set the run's steps: the configured ones, else those of its epochs, at most the gate's budget.
+
+    The last step is validated and saved, which a budget needs that the gate alone would notice too late. The epochs
+    become as many as the steps need: verl ends after them, without the last save and validation.
+
+    Raises:
+        UserError: the gate has unknown keys or impossible values.
+    """
+    gate = config.env_tuning.gate
+    try:
+        settings = None if gate is None else GateSettings.from_config(gate)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"env_tuning.gate: {error}") from error
     rows = sum(row_count(file) for file in files(config.data.train_files))
-    needed = -(-steps // (rows // config.data.train_batch_size))
-    config.trainer.total_epochs = max(config.trainer.total_epochs, needed)
+    per_epoch = rows // config.data.train_batch_size
+    steps = step_limit(config.trainer.total_training_steps or per_epoch * config.trainer.total_epochs, settings)
+    config.trainer.total_training_steps = steps
+    config.trainer.total_epochs = max(config.trainer.total_epochs, -(-steps // per_epoch))
+
+
+def finished(output: Path, steps: int) -> str:
+    """One line when a run that may make `steps` updates has ended already; else empty, and an old outcome is gone."""
+    outcome = read_outcome(output)
+    if outcome is not None and still_holds(outcome, steps):
+        return (
+            f"nothing to do: {output} ended at step {outcome.step} ({outcome.decision.verdict.value}: "
+            f"{outcome.decision.reason}); give env_tuning.output_dir=ANOTHER-FOLDER to train anew"
+        )
+    discard_outcome(output)
+    return ""
 
 
 def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> None:
@@ -146,11 +181,15 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             # Ray would start idle workers that verl's runtime environment makes useless.
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
-            # Ray 2.60 writes a token into the home folder otherwise; the cluster is this machine alone.
-            "RAY_AUTH_MODE": "disabled",
+            # Ray 2.60 writes a token into the home folder otherwise; the cluster is this machine alone. Another's cluster
+            # has its own mode.
+            **({} if environ.get("RAY_ADDRESS") else {"RAY_AUTH_MODE": "disabled"}),
             # What verl/trainer/main_ppo.py:run_ppo gives to its actors.
             "TRANSFER_QUEUE_ENABLE": "1",
         }
+    if config.env_tuning.deterministic:
+        # Without it, MKL adds up in an order that depends on where in memory the numbers happen to lie.
+        wanted |= {"MKL_CBWR": "AUTO", "ENV_TUNING_DETERMINISTIC": "1"}
     if config.env_tuning.threads is not None:
         wanted["OMP_NUM_THREADS"] = str(config.env_tuning.threads)
     if Path(str(config.actor_rollout_ref.model.path)).expanduser().is_dir():
@@ -185,26 +224,53 @@ def train(config: DictConfig) -> None:
 def local_ray(config: DictConfig) -> Iterator[Future[Any]]:
     """A Ray cluster of this process's own, with a short folder of its own, both gone afterwards.
 
-    The cluster starts in a thread while the caller imports verl; the future says when it is there.
+    With ``RAY_ADDRESS`` set, as it is in every Ray job, the cluster at that address is used and stays. Either starts in
+    a thread while the caller imports verl; the future says when it is there.
     """
     import ray
 
-    _sweep_ray_folders()
-    # Ray puts sockets into it, and a socket's path ends at 107 characters.
-    folder = tempfile.mkdtemp(prefix=f"{_RAY_PREFIX}{os.getpid()}-", dir="/tmp")
-    options: dict[str, Any] = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)  # type: ignore[assignment]
-    # verl would set its variables through a runtime environment, which every actor then waits for; the processes of
-    # this cluster inherit ours.
-    options.pop("runtime_env", None)
+    folder: str | None = None
+    if os.environ.get("RAY_ADDRESS"):
+        # Workers of a cluster that others started inherit nothing from this process.
+        options: dict[str, Any] = {"runtime_env": {"env_vars": forwarded(os.environ)}, "log_to_driver": True}
+    else:
+        _sweep_ray_folders()
+        # Ray puts sockets into it, and a socket's path ends at 107 characters.
+        folder = tempfile.mkdtemp(prefix=f"{_RAY_PREFIX}{os.getpid()}-", dir="/tmp")
+        options = OmegaConf.to_container(config.ray_kwargs.ray_init, resolve=True)  # type: ignore[assignment]
+        # verl would set its variables through a runtime environment, which every actor then waits for; the processes
+        # of this cluster inherit ours.
+        options.pop("runtime_env", None)
+        options = {"_temp_dir": folder, **options}
     # The thread has to outlive the cluster: without the thread that made it, Ray's shutdown waits 15 s for nothing.
     with ThreadPoolExecutor(max_workers=1) as pool:
-        ready = pool.submit(ray.init, **{"_temp_dir": folder, **options})
+        ready = pool.submit(_join_ray, config, options)
         try:
             yield ready
         finally:
             wait([ready])
             ray.shutdown()
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _join_ray(config: DictConfig, options: Mapping[str, Any]) -> None:
+    """Start or join the cluster; one that cannot hold the run is an error now, not a wait for ever later.
+
+    Raises:
+        UserError: too few logical resources.
+    """
+    import ray
+
+    ray.init(**options)
+    there, needed = ray.cluster_resources(), config.trainer.nnodes * config.trainer.n_gpus_per_node
+    # verl's pools count only resources named GPU, also on a CPU, and take three cores for each.
+    for name, amount in (("GPU", needed), ("CPU", 3 * needed)):
+        if there.get(name, 0) < amount:
+            raise UserError(
+                f"the Ray cluster has {there.get(name, 0):.0f} logical {name}s, the run needs {amount}: "
+                "start it with ray start --head --num-cpus=16 --num-gpus=1 (logical numbers), or unset RAY_ADDRESS"
+            )
 
 
 def _validate(config: DictConfig) -> None:
@@ -226,13 +292,22 @@ def _sweep_ray_folders() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+_FORWARDED = (
+    *("VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "TRANSFER_QUEUE_ENABLE"),
+    *("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TQDM_DISABLE"),
+)
+
+
+def forwarded(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that workers on other nodes need as `set_environment` left them here."""
+    return {name: environ[name] for name in _FORWARDED if name in environ}
+
+
 def _forward_environment(config: DictConfig) -> None:
-    """Give Ray workers on other nodes the variables that `set_environment` set here."""
-    names = ("VERL_USE_EXTERNAL_MODULES", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "HF_HUB_OFFLINE")
+    """Give them to Ray's workers through verl's configuration."""
     with open_dict(config):
         runtime_env = config.ray_kwargs.ray_init.runtime_env
-        variables = {name: os.environ[name] for name in names if name in os.environ}
-        runtime_env.env_vars = {**variables, **(runtime_env.get("env_vars") or {})}
+        runtime_env.env_vars = {**forwarded(os.environ), **(runtime_env.get("env_vars") or {})}
 
 
 if __name__ == "__main__":

@@ -1,18 +1,22 @@
 """`EnvTuningTrainer`: verl's synchronous PPO trainer with eyes for episodes, on any hardware.
 
 Owns: the choice of CPU workers, a quick poll, the direct rollout client, per-trajectory metrics, the dump of whole
-trajectories, the progress line, and the end of a run whose episodes fail. Refuses: the algorithm, which stays
-verl's. ``trainer.v1.trainer_mode=env_tuning`` chooses it.
+trajectories, the progress line, when a run ends (failed episodes, a gate, its last step) and what it leaves then.
+Refuses: the algorithm, which stays verl's; what makes a checkpoint whole (`curriculum.checkpoints`); when a stage is
+over (`curriculum.gate`). ``trainer.v1.trainer_mode=env_tuning`` chooses it.
+
+The order within a step is what a kill at any moment relies on: update, the step's event and trajectories, checkpoint,
+validation, gate. A whole checkpoint thus has everything of its step on disk but perhaps the validation and the gate,
+which a resumed run makes up for before it trains on.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,49 +27,22 @@ from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils import tensordict_utils as tu
 from verl.workers.rollout.llm_server import LLMServerClient
 
-from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
-from env_tuning.verl_plugin.progress import Progress
+from env_tuning.curriculum import checkpoints, gate
+from env_tuning.outcome import Outcome, write_outcome
+from env_tuning.verl_plugin import (
+    registration,  # noqa: F401  (this process starts the rollout replicas)
+)
+from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
+from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
 from env_tuning.verl_plugin.router import LightRouter
+from env_tuning.verl_plugin.seeds import arrival_free_order
 
 NAME = "env_tuning"
 
 _POLL_SECONDS = 0.05
-_SPREAD = frozenset({"score", "steps", "response_tokens", "trained_tokens"})
-"""What is logged with its smallest and largest value, beside the mean."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodeRecord:
-    """One trajectory as it is counted and dumped."""
-
-    uid: str
-    group: int
-    """Position among the trajectories of the same prompt."""
-    data_source: str
-    score: float
-    numbers: Mapping[str, float]
-    trained_tokens: int
-    response_tokens: int
-    trajectory: Mapping[str, Any] | None
-
-    def line(self, step: int) -> str:
-        """One line of a dump."""
-        return json.dumps(
-            {
-                "step": step,
-                "uid": self.uid,
-                "group": self.group,
-                "data_source": self.data_source,
-                "score": self.score,
-                "reward": self.numbers,
-                "trained_tokens": self.trained_tokens,
-                "response_tokens": self.response_tokens,
-                "trajectory": self.trajectory,
-            },
-            ensure_ascii=False,
-        )
 
 
 class DirectClient(LLMServerClient):
@@ -112,6 +89,8 @@ class ObservedBuffer:
             )
         finally:  # verl itself raises when every group failed, without the reason
             self._failed(len(self._buffer.failure_keys[partition_id]))
+        # Rows come in the order in which episodes happened to end, and sums depend on the order.
+        batch.reorder(arrival_free_order(batch.keys))
         self._sampled(batch)
         return batch, metrics
 
@@ -133,7 +112,14 @@ class EnvTuningTrainer(PPOTrainerSync):
         self._settings = config.env_tuning
         self._records: list[EpisodeRecord] = []
         self._validation: list[EpisodeRecord] = []
-        self._progress = Progress(Path(self._settings.output_dir))
+        self._output = Path(self._settings.output_dir)
+        self._saves = Path(config.trainer.default_local_dir).absolute()
+        self._best = self._output / "best"
+        self._keep = self._take_over_rotation(config)
+        settings = self._settings.gate
+        self._gate = None if settings is None else gate.GateSettings.from_config(settings)
+        self._decision: gate.Decision | None = None
+        self._progress = Progress(self._output)
         self._progress.tell("start", stage=self._settings.stage, output_dir=self._settings.output_dir)
         super().__init__(config)
 
@@ -166,6 +152,7 @@ class EnvTuningTrainer(PPOTrainerSync):
     def on_init_end(self) -> None:
         """Report that the run is ready."""
         super().on_init_end()
+        self._total_steps = self.total_training_steps
         self._progress.tell(
             "ready",
             seconds=time.monotonic() - self._started,
@@ -181,6 +168,15 @@ class EnvTuningTrainer(PPOTrainerSync):
         """Forget the trajectories of the step before."""
         super().on_step_begin()
         self._records.clear()
+        self._prompts = itertools.count()
+        self._step_started = time.monotonic()
+
+    def _fetch_one_gen_batch(self) -> Any:
+        """Name prompts by step and position: verl's names are random, and with them the order of the batch."""
+        batch = super()._fetch_one_gen_batch()
+        names = [f"{self.global_steps:06d}.{next(self._prompts):04d}" for _ in range(len(batch))]
+        tu.assign_non_tensor_stack(batch, "uid", names)
+        return batch
 
     def _on_failed(self, failed_groups: int) -> None:
         # verl trains on what is left of a batch when agent loops raise; here a tool's error is data and an exception
@@ -197,38 +193,18 @@ class EnvTuningTrainer(PPOTrainerSync):
         records = _read_records(batch)
         (self._validation if batch.partition_id == "val" else self._records).extend(records)
 
-    def _validate(self) -> dict[str, float]:
-        self._validation.clear()
-        started = time.monotonic()
-        metrics = super()._validate()
-        means = _means(self._validation)
-        metrics.update({f"val/{name}": value for name, value in means.items()})
-        self._progress.tell(
-            "validation",
-            step=self.global_steps,
-            episodes=len(self._validation),
-            seconds=time.monotonic() - started,
-            **means,
-        )
-        return metrics
-
-    def _compute_metrics(
-        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
-    ) -> None:
-        super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
-        columns = _columns(self._records)
-        for name, values in columns.items():
-            metrics[f"env/{name}/mean"] = float(np.mean(values))
-        for name in _SPREAD & columns.keys():
-            metrics[f"env/{name}/min"] = float(np.min(columns[name]))
-            metrics[f"env/{name}/max"] = float(np.max(columns[name]))
+    def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
+        """Make verl's step; what there is to tell of it is told here, before verl saves the checkpoint of the step."""
+        batch = super().step(metrics, timing_raw)
         if "actor/entropy_loss" in metrics:  # without the old-log-prob pass verl has only this name for it
             metrics.setdefault("actor/entropy", metrics["actor/entropy_loss"])
-        metrics["env/groups_without_signal"] = _share_without_signal(self._records)
-        self._progress.tell("step", **self._step_record(metrics, timing_raw, global_steps))
+        if self.config.trainer.get("rollout_data_dir"):
+            self._dump(self._records, self.config.trainer.rollout_data_dir)
+        self._progress.tell("step", **self._step_record(metrics, timing_raw))
+        return batch
 
-    def _step_record(self, metrics: Mapping[str, Any], timings: Mapping[str, float], step: int) -> dict[str, Any]:
-        means = _means(self._records)
+    def _step_record(self, metrics: Mapping[str, Any], timings: Mapping[str, float]) -> dict[str, Any]:
+        numbers = means(self._records)
         known = {
             "kl": "actor/kl_loss",
             "loss": "actor/pg_loss",
@@ -236,28 +212,173 @@ class EnvTuningTrainer(PPOTrainerSync):
             "lr": "actor/lr",
             "grad_norm": "actor/grad_norm",
         }
-        parts = {"gen", "old_log_prob", "ref", "update_actor", "update_weights", "save_checkpoint", "testing"}
+        parts = {"gen", "old_log_prob", "ref", "update_actor"}
         return {
-            "step": step,
+            "step": self.global_steps,
             "total": self.total_training_steps,
-            "reward": means.pop("score", None),
+            "reward": numbers.pop("score", None),
             **{name: metrics[key] for name, key in known.items() if key in metrics},
-            **means,
-            "val_score": metrics.get("val/score"),
-            "seconds": sum(timings.get(name, 0.0) for name in ("step", "testing")),
+            **numbers,
+            "seconds": time.monotonic() - self._step_started,
             "timings": {name: timings[name] for name in sorted(parts & timings.keys())},
+            "splits": split_summary(self._records),
         }
 
+    def _compute_metrics(
+        self, batch: Any, metrics: dict[str, Any], timing_raw: dict[str, float], global_steps: int, epoch: int
+    ) -> None:
+        super()._compute_metrics(batch, metrics, timing_raw, global_steps, epoch)
+        metrics.update(training_metrics(self._records))
+
+    def _validate(self) -> dict[str, float]:
+        self._validation.clear()
+        started = time.monotonic()
+        metrics = super()._validate()
+        metrics.update(validation_metrics(self._validation))
+        self._progress.tell(
+            "validation",
+            step=self.global_steps,
+            episodes=len(self._validation),
+            seconds=time.monotonic() - started,
+            **means(self._validation),
+            splits=split_summary(self._validation),
+        )
+        self._ask_gate()
+        return metrics
+
+    # What is saved --------------------------------------------------------------------------------------------
+
+    def _take_over_rotation(self, config: DictConfig) -> int | None:
+        """How many checkpoints to keep; None leaves it to verl, in a folder that is not this run's own.
+
+        verl removes the parts of old checkpoints while it writes a new one, forgets those of earlier processes, and
+        leaves their folders (utils/checkpoint/checkpoint_manager.py).
+        """
+        keep = config.trainer.max_actor_ckpt_to_keep
+        if not keep or not self._saves.is_relative_to(self._output):
+            return None
+        with open_dict(config):
+            config.trainer.max_actor_ckpt_to_keep = config.trainer.max_critic_ckpt_to_keep = None
+        return int(keep)
+
+    def _load_checkpoint(self) -> None:
+        if self.config.trainer.resume_mode == "auto":
+            found = checkpoints.recover(self._saves, remove=self._saves.is_relative_to(self._output))
+            if found.removed:
+                self._progress.tell("recovered", step=found.step, removed=found.removed)
+        super()._load_checkpoint()
+
     def _save_checkpoint(self) -> None:
-        super()._save_checkpoint()
-        path = Path(self.config.trainer.default_local_dir) / f"global_step_{self.global_steps}"
-        self._progress.tell("checkpoint", step=self.global_steps, path=str(path))
+        started, step = time.monotonic(), self.global_steps
+        folder = checkpoints.checkpoint_folder(self._saves, step)
+        for future in self._dump_futures:
+            future.result()
+        if self._keep:  # as verl does: the disk holds no more than `keep` while there are at least two
+            checkpoints.rotate(self._saves, self._keep - 1)
+        checkpoints.remove_checkpoint(folder)  # files of the same name would be overwritten, and `best` shares them
+        try:
+            super()._save_checkpoint()
+            checkpoints.seal(folder)
+            checkpoints.point_at(self._saves, step)
+        except Exception as error:
+            raise checkpoints.save_failure(error, self._saves, step) from error
+        if self._keep:
+            checkpoints.rotate(self._saves, self._keep)
+        self._progress.tell("checkpoint", step=step, path=str(folder), seconds=time.monotonic() - started)
+
+    def _saved(self) -> Path:
+        """The checkpoint of this step, saved now if it was not."""
+        folder = checkpoints.find(self.global_steps, self._saves)
+        if folder is not None:
+            return folder
+        # On a GPU the rollout engine would hold the memory that gathering the weights needs.
+        self.checkpoint_manager.sleep_replicas()
+        self._save_checkpoint()
+        self.checkpoint_manager.update_weights(self.global_steps)
+        return checkpoints.checkpoint_folder(self._saves, self.global_steps)
+
+    # When it ends ---------------------------------------------------------------------------------------------
+
+    def fit(self, agent_loop_manager: Any) -> None:
+        """Train to the end, and write down how it ended."""
+        self.agent_loop_manager = agent_loop_manager
+        with open_dict(self.config):
+            # verl validates whenever a process starts; here a step is validated once, whoever was killed meanwhile.
+            self.config.trainer.val_before_train = self._validation_is_due()
+        if not self.config.trainer.val_before_train and self.global_steps in self._validations():
+            self._ask_gate()
+        super().fit(agent_loop_manager)
+        if not self.config.trainer.get("val_only", False):
+            write_outcome(self._output, self._outcome(self.global_steps - 1))
+
+    def _validation_is_due(self) -> bool:
+        trainer, step = self.config.trainer, self.global_steps
+        if trainer.get("val_only", False):
+            return True
+        if step in self._validations():
+            return False
+        if step == 0:
+            return bool(trainer.get("val_before_train", True))
+        return trainer.test_freq > 0 and (step % trainer.test_freq == 0 or step >= self.total_training_steps)
+
+    def _validations(self) -> dict[int, Mapping[str, Any]]:
+        return validations(read_events(self._progress.file))
+
+    def _ask_gate(self) -> None:
+        """Keep this step's checkpoint if it is the best, and end the training if the gate says so."""
+        if self._gate is None:
+            return
+        events = lasting(read_events(self._progress.file))
+        decision = gate.decide(gate.history(events, self._gate.metric), self._gate)
+        if decision.best_step is None:  # an interaction of its own need not count what the default gate watches
+            self._progress.tell(
+                "warning", text=f"validations have no number {self._gate.metric} (env_tuning.gate.metric)"
+            )
+        is_best, stops = decision.best_step == self.global_steps, decision.verdict is not gate.Verdict.CONTINUE
+        if is_best or stops:
+            folder = self._saved()
+            if is_best:
+                checkpoints.keep_best(folder, self._best)
+        self._progress.tell("gate", **decision.to_dict())
+        if stops:
+            self._decision = decision
+            self.total_training_steps = self.global_steps  # what verl's loop looks at before the next step
+
+    def _outcome(self, step: int) -> Outcome:
+        measured = self._validations()
+        metric = (self._gate or gate.GateSettings()).metric
+        best = gate.best_step(gate.history(read_events(self._progress.file), metric))
+        decision = self._decision or gate.Decision(
+            verdict=gate.Verdict.BUDGET, reason=f"all {step} steps are done", step=step, best_step=best
+        )
+        folder = self._result(decision)
+        return Outcome(
+            step=step,
+            total=self._total_steps,
+            decision=decision,
+            best_step=best,
+            checkpoint=None if folder is None else self._relative(folder),
+            checkpoint_step=None if folder is None else checkpoints.step_of(folder),
+            last_validation=measured[max(measured)] if measured else None,
+            best_validation=measured.get(best) if best is not None else None,
+        )
+
+    def _result(self, decision: gate.Decision) -> Path | None:
+        """The checkpoint to go on from."""
+        if decision.verdict is gate.Verdict.FALL_BACK and decision.best_step is not None:
+            best = checkpoints.find(decision.best_step, self._best, self._saves)
+            if best is not None:
+                return best
+        steps = checkpoints.complete_steps(self._saves)
+        return checkpoints.checkpoint_folder(self._saves, steps[-1]) if steps else None
+
+    def _relative(self, folder: Path) -> str:
+        return str(folder.relative_to(self._output) if folder.is_relative_to(self._output) else folder)
 
     # What is dumped -------------------------------------------------------------------------------------------
 
     def _log_rollout_data(self, batch: Any, timing_raw: dict[str, float], rollout_data_dir: str) -> None:
-        """Replaces verl's dump of decoded prompts and responses by whole trajectories."""
-        self._dump(self._records, rollout_data_dir)
+        """Replaces verl's dump of decoded prompts and responses; `step` has dumped whole trajectories."""
 
     def _dump_generations(self, *args: Any, dump_path: str, **kwargs: Any) -> None:
         """What `_validate` of the base class calls with decoded texts; the trajectories say more."""
@@ -305,29 +426,6 @@ def _read_records(batch: Any) -> list[EpisodeRecord]:
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
     return {key: float(value) for key, value in info.items() if isinstance(value, int | float | np.number)}
-
-
-def _columns(records: Iterable[EpisodeRecord]) -> dict[str, list[float]]:
-    """Values by name: the reward's parts, the episode's numbers, tokens."""
-    columns: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        for name, value in {**record.numbers, "score": record.score}.items():
-            columns[name].append(value)
-        columns["trained_tokens"].append(record.trained_tokens)
-        columns["response_tokens"].append(record.response_tokens)
-    return dict(columns)
-
-
-def _means(records: Iterable[EpisodeRecord]) -> dict[str, float]:
-    return {name: float(np.mean(values)) for name, values in _columns(records).items()}
-
-
-def _share_without_signal(records: Iterable[EpisodeRecord]) -> float:
-    """The share of groups whose members all have the same score: GRPO learns nothing from them."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        groups[record.uid].append(record.score)
-    return float(np.mean([max(scores) - min(scores) < 1e-8 for scores in groups.values()])) if groups else 0.0
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

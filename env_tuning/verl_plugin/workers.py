@@ -18,6 +18,9 @@ from env_tuning.verl_plugin import (
     registration,  # noqa: F401  (this process builds a rollout, too)
 )
 
+DETERMINISTIC_VARIABLE = "ENV_TUNING_DETERMINISTIC"
+"""Set to 1 by `main` for ``env_tuning.deterministic``: verl gives its workers no key of ours."""
+
 
 def join_process_group() -> None:
     """Start gloo before verl does.
@@ -26,6 +29,8 @@ def join_process_group() -> None:
     CPU itself; it leaves a group that exists alone.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if os.environ.get(DETERMINISTIC_VARIABLE) == "1":
+        torch.use_deterministic_algorithms(True, warn_only=True)
     initialize_global_process_group_ray(backend="cpu:gloo")
 
 

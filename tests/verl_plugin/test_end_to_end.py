@@ -2,91 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("verl")
-import toys
+from running import events, happened, run_stage
 
 from env_tuning.trajectory import Trajectory
-from env_tuning.verl_plugin.main import _RAY_PREFIX
-
-PROJECT = Path(__file__).parents[2]
-SECONDS = 180
-"""The outer limit of one run: a deadlock inside verl must not hang the suite."""
-
-
-def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda: False) -> tuple[int, str]:
-    """Train the toy stage in a process group of its own; returns the exit status and the output.
-
-    As soon as `until` is true, the whole group is killed with SIGKILL.
-    """
-    command = [
-        *(sys.executable, "-m", "env_tuning.verl_plugin.main"),
-        *("--config-dir", str(PROJECT / "configs"), "--config-name", "stage1", "hardware=cpu"),
-        f"env_tuning.output_dir={folder / 'run'}",
-        f"actor_rollout_ref.model.path={folder / 'model'}",
-        f"data.train_files={folder / 'train.parquet'}",
-        f"data.val_files={folder / 'val.parquet'}",
-        "+env_tuning.interactions.toy.class_name=toys:LetterInteraction",
-        "+env_tuning.interactions.toy.config={}",
-        "env_tuning.reward=toys:letter_reward",
-        "env_tuning.threads=1",
-        "env_tuning.max_message_tokens=24",
-        "env_tuning.min_message_tokens=8",
-        "data.max_prompt_length=128",
-        "data.max_response_length=192",
-        "data.train_batch_size=4",
-        "actor_rollout_ref.rollout.n=4",
-        "actor_rollout_ref.rollout.max_num_seqs=16",
-        "actor_rollout_ref.actor.optim.lr=3e-3",
-        "trainer.val_before_train=false",
-        "trainer.total_training_steps=2",
-        *overrides,
-    ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("VERL_", "RAY_", "TQ_"))}
-    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])
-    log = folder / "log.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + SECONDS
-            while process.poll() is None and not until():
-                assert time.monotonic() < deadline, f"verl hangs:\n{log.read_text(errors='replace')[-4000:]}"
-                time.sleep(0.1)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    killed = process.returncode == -signal.SIGKILL
-    assert killed or not list(Path("/tmp").glob(f"{_RAY_PREFIX}{process.pid}-*")), "Ray's folder was left behind"
-    return process.returncode, log.read_text(errors="replace")
-
-
-def events(folder: Path, name: str) -> list[dict[str, object]]:
-    lines = (folder / "run" / "progress.jsonl").read_text().splitlines()
-    return [record for record in map(json.loads, lines) if record["event"] == name]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    toys.make_model(tmp_path / "model")
-    toys.write_rows(tmp_path / "train.parquet", 8)
-    toys.write_rows(tmp_path / "val.parquet", 2)
-    yield tmp_path
-    shutil.rmtree(tmp_path, ignore_errors=True)
 
 
 @pytest.mark.e2e
@@ -182,11 +107,7 @@ def test_an_exception_in_an_episode_ends_the_run_and_is_named(folder: Path) -> N
 def test_a_killed_run_continues_and_trains_no_step_of_a_checkpoint_twice(folder: Path) -> None:
     overrides = ("trainer.save_freq=2", "trainer.test_freq=-1", "trainer.total_training_steps=6")
 
-    def saved_twice() -> bool:
-        file = folder / "run" / "progress.jsonl"
-        return file.is_file() and file.read_text().count('"event": "checkpoint"') >= 2
-
-    status, log = run_stage(folder, *overrides, until=saved_twice)
+    status, log = run_stage(folder, *overrides, until=happened(folder, "checkpoint", 2))
     assert status == -signal.SIGKILL, log[-4000:]
     status, log = run_stage(folder, *overrides)
     assert status == 0, log[-4000:]

@@ -16,7 +16,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, InvalidStateError
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,6 +42,9 @@ class EngineConfig:
         min_shared_tokens: Shorter common prefixes are computed again rather than copied.
         keep_kv: Keep KV after a request ends and share prompts; False computes every prompt in full.
         seed: Seed of every draw that has no seed of its own.
+        reproducible: One request at a time, each computed from nothing and in tensors of the same shapes: the output
+            of a request with a seed then depends on weights and request alone, to the last bit, whatever came before
+            or waits. `max_slots`, `prefill_tokens` and `keep_kv` do not count then. Many times slower.
     """
 
     max_slots: int = 64
@@ -50,6 +53,7 @@ class EngineConfig:
     min_shared_tokens: int = 16
     keep_kv: bool = True
     seed: int = 0
+    reproducible: bool = False
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for a size that cannot work."""
@@ -60,6 +64,12 @@ class EngineConfig:
             raise ValueError(f"max_length must leave room for a prompt and an output, got {self.max_length}")
         if not 0 <= self.seed < SEED_LIMIT:
             raise ValueError(f"seed must lie in [0, 2**63), got {self.seed}")
+
+    def settled(self) -> EngineConfig:
+        """The sizes that count."""
+        if not self.reproducible:
+            return self
+        return replace(self, max_slots=1, prefill_tokens=self.max_length, keep_kv=False)
 
 
 @dataclass(slots=True)
@@ -115,6 +125,7 @@ class RolloutEngine:
             ValueError: The model's architecture is not one whose attention this engine can compute.
         """
         _require_supported(model)
+        config = config.settled()
         model.set_attn_implementation(ATTENTION_NAME)
         self._model = model.eval()
         self._head = model.get_output_embeddings()
@@ -324,7 +335,9 @@ class RolloutEngine:
             tokens.append(self._table.tokens[self._table.slot_at[run.row], run.start : stop])
         flat_positions = np.concatenate(positions)
         rows = max([len(decoding), *(run.row + 1 for run in runs)])
-        self._memory.reserve(rows, int(flat_positions.max()) + 1)
+        # Kernels may add up in another order when the distance between rows changes, as it does when memory grows.
+        length = self._config.max_length if self._config.reproducible else int(flat_positions.max()) + 1
+        self._memory.reserve(rows, length)
         layout = StepLayout(self._memory, torch.from_numpy(positions[0]), runs)
         output = self._model.base_model(
             input_ids=torch.from_numpy(np.concatenate(tokens))[None],
@@ -429,7 +442,8 @@ class RolloutEngine:
         table.top_k[slot] = min(params.top_k, self._model.config.vocab_size)
         table.top_p[slot] = params.top_p
         self._set_stop(slot, item.request)
-        key = (self._config.seed, item.arrival + 1) if params.seed is None else (params.seed, 0)
+        # The messages of an episode share its seed; each continues a longer conversation than the one before.
+        key = (self._config.seed, item.arrival + 1) if params.seed is None else (params.seed, size)
         if params.temperature > 0:
             draws = np.random.Generator(np.random.Philox(key=np.array(key, dtype=np.uint64)))
             table.uniforms[slot, :outputs] = draws.random(outputs, dtype=np.float32)

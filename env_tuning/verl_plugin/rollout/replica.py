@@ -27,7 +27,7 @@ from env_tuning.verl_plugin.rollout.server import ServerConfig, TransformersServ
 
 ROLLOUT_NAME = "transformers"
 # What `rollout.engine_kwargs.transformers` may set.
-ENGINE_KEYS = frozenset({"threads", "prefill_tokens", "min_shared_tokens", "keep_kv"})
+ENGINE_KEYS = frozenset({"threads", "prefill_tokens", "min_shared_tokens", "keep_kv", "reproducible"})
 
 
 def register() -> None:

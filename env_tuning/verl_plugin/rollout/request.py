@@ -52,7 +52,8 @@ class SamplingParams:
         temperature: Divides the logits; 0 takes the most likely token.
         top_k: Sample among the k most likely tokens; 0 or -1 means all.
         top_p: Sample among the fewest tokens whose probabilities sum to at least this.
-        seed: Makes this request's draws its own; None derives them from the engine's seed and the arrival number.
+        seed: With the prompt's length it makes this request's draws its own, so the turns of an episode may share
+            one; None derives them from the engine's seed and the arrival number.
         stop_token_ids: Tokens that end the output, besides the model's own end-of-sequence tokens.
         stop: Strings that end the output.
         ignore_eos: Do not stop at the model's end-of-sequence tokens (`stop_token_ids` still count).

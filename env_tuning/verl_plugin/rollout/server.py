@@ -68,6 +68,8 @@ class TransformersServer:
 
     def __init__(self, config: ServerConfig) -> None:
         torch.set_num_threads(config.threads)
+        if config.engine.reproducible:
+            torch.use_deterministic_algorithms(True, warn_only=True)
         self._config = config
         self._staged: list[tuple[str, torch.Tensor]] = []
         self._has_weights = config.load_weights
