@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import functools
 import random
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from env_tuning.environments.bfcl.long_context import LongContext
 
 _SEED = 141053
-_DATE = "%Y-%m-%d"
+_FULL_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CLASS_FACTORS = MappingProxyType({"economy": 1, "business": 2, "first": 5})
 _ADULT = 18
 
@@ -232,7 +233,7 @@ class TravelAPI(ToolClass):
                 f"Expected {self.user_first_name} {self.user_last_name}, got {first_name} {last_name}"
             )
         try:
-            born = datetime.strptime(date_of_birth, _DATE)
+            born = _date(date_of_birth)
         except ValueError:
             return _unverified("Invalid date of birth format. Please use YYYY-MM-DD.")
         today = datetime.today()
@@ -318,13 +319,20 @@ def _flight_problem(travel_date: Any, travel_from: Any, travel_to: Any, travel_c
     if travel_to not in AIRPORTS:
         return f"Invalid destination airport code: {travel_to}"
     try:
-        datetime.strptime(travel_date, _DATE)
+        _date(travel_date)
     except ValueError:
         return "Invalid date format. Use YYYY-MM-DD."
     if travel_class not in _CLASS_FACTORS:
         # The benchmark prints a set, whose order depends on its hash seed; ours is fixed, from cheap to dear.
         return "Invalid travel class. Must be one of {'economy', 'business', 'first'}"
     return None
+
+
+def _date(text: Any) -> date:
+    """Read a date as `strptime` does, which takes a hundred times longer for one written in full."""
+    if isinstance(text, str) and _FULL_DATE.fullmatch(text):
+        return date.fromisoformat(text)
+    return datetime.strptime(text, "%Y-%m-%d").date()
 
 
 def _base_fare(travel_from: Any, travel_to: Any) -> int:

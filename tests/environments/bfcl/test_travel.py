@@ -295,3 +295,21 @@ def test_two_instances_never_share_state(padding: LongContext) -> None:
     plain, other = environment(token_expires_in=2), environment()
     text(plain, "register_credit_card(None, '1', '1/30', 'A', 1)")
     assert state(other)["credit_card_list"] == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2024-11-10", "2024-02-29", "2023-02-29", "0001-01-01", "0000-01-01", "2024-13-01", "2024-1-5", "2024-W01-1"),
+        *("20241110", "2024-11-10 ", " 2024-11-10", "2024-11-10\n", "٢٠٢٤-١١-١٠", "2024-11-100", "-024-11-10", ""),
+    ],
+)
+def test_dates_are_read_as_strptime_reads_them(text):
+    def outcome(read):
+        try:
+            found = read(text)
+        except ValueError:
+            return "no date"
+        return found.year, found.month, found.day
+
+    assert outcome(travel._date) == outcome(lambda text: datetime.strptime(text, "%Y-%m-%d"))
