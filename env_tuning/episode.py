@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from env_tuning.augmentation.book import Augmentation
-from env_tuning.augmentation.rules import Hint
 from env_tuning.calls import ToolCall
 from env_tuning.environments.environment import CallStatus, Environment, ToolResult, unknown_tool
 from env_tuning.judge import judge_turn
@@ -18,7 +17,7 @@ from env_tuning.prepared_task import PreparedTask
 from env_tuning.protocols.base import Answer, Malformed, UseTools
 from env_tuning.trajectory import (
     CallRecord,
-    HintRecord,
+    Hint,
     LimitHit,
     StepOutcome,
     StepRecord,
@@ -159,8 +158,9 @@ class Episode:
         )
         shown = [self._shown(result.text) for result in results]
         hits = [LimitHit.RESULT_CHARACTERS for result, text in zip(results, shown, strict=True) if result.text != text]
-        # After the cut of a long result, so that a hint is always whole.
-        shown = [_with_hint(text, hint) for text, hint in zip(shown, hints, strict=True)]
+        if any(hints):
+            # After the cut of a long result, so that a hint is always whole.
+            shown = list(map(_with_hint, shown, hints))
         if excess:
             shown += [f"Not run: at most {limit} calls run in one message."] * len(excess)
             hits.append(LimitHit.CALLS_PER_STEP)
@@ -176,9 +176,7 @@ class Episode:
         """The hint to show after each result. What closes a turn is followed by the next request alone."""
         if self._augmentation is None or self._last_step:
             return [None] * len(results)
-        hint, turn = self._augmentation.after_call, self._turn
-        numbered = enumerate(zip(calls, results, strict=True), start=len(self._responses))
-        return [hint(turn, number, call, result) for number, (call, result) in numbered]
+        return self._augmentation.after_calls(self._turn, len(self._responses), calls, results)
 
     def _reject(self, text: str, action: Malformed) -> Reaction:
         """Tell the model how its message broke the protocol."""
@@ -224,7 +222,7 @@ class Episode:
             calls=calls,
             observation=message,
             limits=limits,
-            hint=_hint_record(hint),
+            hint=hint,
         )
         return self._react(step)
 
@@ -269,15 +267,11 @@ def _with_hint(text: str, hint: Hint | None) -> str:
     return text if hint is None else f"{text} Hint: {hint.text}"
 
 
-def _hint_record(hint: Hint | None) -> HintRecord | None:
-    return None if hint is None else HintRecord(rule=hint.rule, category=hint.category.value, text=hint.text)
-
-
 def _record(call: ToolCall, result: ToolResult | None, hint: Hint | None = None) -> CallRecord:
     return CallRecord(
         name=call.name,
         arguments=dict(call.arguments),
         result=result.text if result else None,
         status=result.status.value if result else None,
-        hint=_hint_record(hint),
+        hint=hint,
     )

@@ -82,12 +82,14 @@ class LimitHit(enum.Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HintRecord:
-    """A hint that the model was shown: which rule said it, what it was about, and its words."""
+class Hint:
+    """What the model was shown after a raw result or after feedback: its words, and which rule said them."""
 
     rule: str
     category: str
     """Value of `augmentation.rules.ErrorCategory`."""
+    kind: str
+    """Value of `augmentation.rules.HintKind`."""
     text: str
 
 
@@ -100,7 +102,7 @@ class CallRecord:
     result: str | None
     status: str | None
     """Value of `environments.environment.CallStatus`, None when it was not run."""
-    hint: HintRecord | None = None
+    hint: Hint | None = None
     """What was shown after the result; `result` itself stays raw."""
 
 
@@ -118,7 +120,7 @@ class StepRecord:
     """Whether the turn was closed by this step, by an answer or because its steps ran out."""
     limits: tuple[LimitHit, ...] = ()
     """The limits that this step hit."""
-    hint: HintRecord | None = None
+    hint: Hint | None = None
     """What was shown after the feedback on a message that broke the protocol."""
 
 
@@ -198,10 +200,10 @@ def _step(data: Mapping[str, Any]) -> StepRecord:
     return StepRecord(**{**data, "outcome": outcome, "calls": calls, "limits": limits, "hint": _hint(data)})
 
 
-def _hint(data: Mapping[str, Any]) -> HintRecord | None:
+def _hint(data: Mapping[str, Any]) -> Hint | None:
     """Of a step or of a call; records from before there were hints have no such key."""
     hint = data.get("hint")
-    return None if hint is None else HintRecord(**hint)
+    return None if hint is None else Hint(**hint)
 
 
 def _verdict(data: Mapping[str, Any]) -> TurnVerdict:

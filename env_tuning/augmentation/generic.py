@@ -9,14 +9,14 @@ import functools
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from env_tuning.augmentation.rules import ErrorCategory, Failure, HintKind, HintRule, Text
 
 _NAMES_SHOWN = 3
-_PARAMETERS_SHOWN = 12
+_NAMES_LISTED = 12
 _NAME_CHARACTERS = 48
 _ITEMS_CHECKED = 50
 _NEAR = 0.4
@@ -31,9 +31,9 @@ def quote(name: object) -> str:
     return f"`{text if len(text) <= _NAME_CHARACTERS else text[:_NAME_CHARACTERS] + '...'}`"
 
 
-def quoted(names: Iterable[object]) -> str:
-    """Names in backticks, separated by commas."""
-    return ", ".join(map(quote, names))
+def _listed(names: Sequence[object]) -> str:
+    """Documented names in backticks, separated by commas; of very many the first ones."""
+    return f"`{'`, `'.join(map(str, names[:_NAMES_LISTED]))}`"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -88,19 +88,21 @@ _TYPES: Mapping[str, Any] = MappingProxyType(
 
 def fits(value: Any, schema: Any) -> bool:
     """Whether a value has the type that its schema asks for; a schema that says nothing takes everything."""
-    if not isinstance(schema, Mapping):
+    if type(schema) is not dict and not isinstance(schema, Mapping):
         return True
     if "anyOf" in schema:
         return any(fits(value, option) for option in schema["anyOf"])
     if schema.get("enum"):
         return value in schema["enum"]
-    kind = _TYPES.get(str(schema.get("type")))
+    kind = _TYPES.get(schema.get("type", ""))
     if kind is None:
         return True
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         return False
+    if not isinstance(value, list):
+        return True
     items = schema.get("items")
-    return items is None or not isinstance(value, list) or all(fits(item, items) for item in value[:_ITEMS_CHECKED])
+    return items is None or all(fits(item, items) for item in value[:_ITEMS_CHECKED])
 
 
 def _wanted(schema: Schema) -> str:
@@ -136,18 +138,19 @@ def _misfit(failure: Failure) -> tuple[str, Schema] | None:
 def _unknown_tool(failure: Failure) -> str:
     near = nearest(failure.tool[:_NAME_CHARACTERS], tuple(failure.visible))
     if near:
-        return f"There is no tool of that name. Similar ones in your list: {quoted(near)}. Check what they do first."
+        return f"There is no tool of that name. Similar ones in your list: {_listed(near)}. Check what they do first."
     return "There is no tool of that name. Use only the tools in your list, or say that none of them can do this."
 
 
 def _unexpected_argument(failure: Failure) -> str | None:
     known = failure.properties
+    # Python complains of the first one.
     wrong = next((name for name in failure.arguments if name not in known), None)
     if wrong is None:
         return None
     if not known:
         return "This tool takes no arguments at all; give it an empty object."
-    listed = quoted(list(known)[:_PARAMETERS_SHOWN])
+    listed = _listed(list(known))
     return f"{quote(wrong)} is no parameter of this tool. Its parameters are {listed}."
 
 
@@ -156,22 +159,23 @@ def _missing_argument(failure: Failure) -> str | None:
     if not missing:
         return None
     return (
-        f"Also give {quoted(missing[:_PARAMETERS_SHOWN])}. Take the value from the user's words or from an earlier "
+        f"Also give {_listed(missing)}. Take the value from the user's words or from an earlier "
         "result; if it is in neither, look for a tool that tells it, or ask."
     )
 
 
 def _wrong_type(failure: Failure) -> str | None:
     found = _misfit(failure)
-    return None if found is None else f"{quote(found[0])} must be {_wanted(found[1])}."
+    return None if found is None else f"`{found[0]}` must be {_wanted(found[1])}."
 
 
-_PLACEHOLDER = re.compile(r"\s*(?:\$\w[\w.]*|\$?\{{1,2}[^{}]{1,60}\}{1,2}|<[\w .-]{1,60}>)\s*", re.ASCII)
+_PLACEHOLDER = re.compile(r"(?:\$[A-Za-z_][\w.]*|\$?\{{1,2}[^{}]{1,60}\}{1,2}|<[\w .-]{1,60}>)", re.ASCII)
+_OPENING = ("$", "{", "<")
 
 
 def _placeholder(failure: Failure) -> str | None:
     for name, value in failure.arguments.items():
-        if isinstance(value, str) and len(value) < 80 and _PLACEHOLDER.fullmatch(value):
+        if isinstance(value, str) and value[:1] in _OPENING and len(value) < 80 and _PLACEHOLDER.fullmatch(value):
             return (
                 f"{quote(name)} holds a placeholder, and nothing is filled in for you. Make the call that tells the "
                 "value first, read its result, and write the value itself in a later message."
@@ -197,10 +201,13 @@ def documented(parameter: str, more: str = "") -> Text:
     """A text that repeats what the document of a parameter allows, and adds a sentence."""
 
     def write(failure: Failure) -> str | None:
-        values = documented_values(failure.properties.get(parameter, {}))
+        return spelled(tuple(map(str, documented_values(failure.properties.get(parameter, {})))))
+
+    @functools.lru_cache(maxsize=64)
+    def spelled(values: tuple[str, ...]) -> str:
         if not values:
-            return f"Use one of the values that the description of {quote(parameter)} allows. {more}".rstrip()
-        return f"{quote(parameter)} takes exactly one of these spellings: {quoted(values)}. {more}".rstrip()
+            return f"Use one of the values that the description of `{parameter}` allows. {more}".rstrip()
+        return f"`{parameter}` takes exactly one of these spellings: {_listed(values)}. {more}".rstrip()
 
     return write
 
@@ -216,7 +223,7 @@ UNKNOWN = (
 )
 """For names that are no tools, or not yet."""
 
-RULES = (
+NAMES = (
     HintRule(
         name="generic.unexpected_argument",
         pattern=r"got an unexpected keyword argument",
@@ -231,6 +238,10 @@ RULES = (
         kind=HintKind.CLARIFY_CONSTRAINT,
         text=_missing_argument,
     ),
+)
+"""For calls that Python could not make, because of the names of the arguments; before a tool's own rules."""
+
+VALUES = (
     HintRule(
         name="generic.placeholder",
         pattern="",
@@ -245,6 +256,10 @@ RULES = (
         kind=HintKind.CORRECT_FORMAT,
         text=_wrong_type,
     ),
+)
+"""For arguments that cannot be right, whatever the error says; after a tool's own rules."""
+
+LIMITS = (
     HintRule(
         name="generic.too_much",
         pattern=r"^Error during execution: "
@@ -254,4 +269,7 @@ RULES = (
         text="This call is too large to run. Use shorter texts and fewer items, or split the work over several calls.",
     ),
 )
-"""For every tool, after its own."""
+"""For calls that the environment refuses because of their cost (`environments/limits.py`)."""
+
+RULES = (*NAMES, *VALUES, *LIMITS)
+"""For every tool of every environment."""

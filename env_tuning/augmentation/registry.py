@@ -71,17 +71,23 @@ def _check(name: str, found: type[ToolClass], rules: tuple[HintRule, ...]) -> No
         seen.add(rule.name)
 
 
+_RAISED = "^Error during execution: "
+"""How the pattern of a rule begins that is for raised errors alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RuleTable:
     """The rules of one combination of tool classes.
 
     Attributes:
-        failed: tool to the rules for its errors: its class's own, then the generic ones.
+        returned: tool to the rules for errors that it returns: its class's own, then those on values.
+        raised: tool to the rules for calls that could not run: those on names of arguments, then as for `returned`.
         quiet: tool to the rules for results that only look like a success; most tools have none.
         unknown: the rules for names that are no tools.
     """
 
-    failed: Mapping[str, tuple[HintRule, ...]]
+    returned: Mapping[str, tuple[HintRule, ...]]
+    raised: Mapping[str, tuple[HintRule, ...]]
     quiet: Mapping[str, tuple[HintRule, ...]]
     unknown: tuple[HintRule, ...] = generic.UNKNOWN
 
@@ -89,13 +95,18 @@ class RuleTable:
 @functools.cache
 def rule_table(names: tuple[str, ...]) -> RuleTable:
     """The table of the tool classes of one environment; built once."""
-    failed: dict[str, tuple[HintRule, ...]] = {}
+    returned: dict[str, tuple[HintRule, ...]] = {}
+    raised: dict[str, tuple[HintRule, ...]] = {}
     quiet: dict[str, tuple[HintRule, ...]] = {}
     for name in names:
         rules = rules_of(name)
         for tool in tool_class(name).tools:
             own = [rule for rule in rules if tool in rule.tools or not rule.tools]
-            failed[tool] = (*(rule for rule in own if not rule.quiet), *generic.RULES)
+            loud = [rule for rule in own if not rule.quiet]
+            raised[tool] = (*generic.NAMES, *loud, *generic.VALUES, *generic.LIMITS)
+            returned[tool] = (*(rule for rule in loud if not rule.pattern.startswith(_RAISED)), *generic.VALUES)
             if silent := tuple(rule for rule in own if rule.quiet):
                 quiet[tool] = silent
-    return RuleTable(failed=MappingProxyType(failed), quiet=MappingProxyType(quiet))
+    return RuleTable(
+        returned=MappingProxyType(returned), raised=MappingProxyType(raised), quiet=MappingProxyType(quiet)
+    )

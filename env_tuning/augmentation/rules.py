@@ -8,12 +8,14 @@ and kinds are those of arXiv 2510.10197, appendix B.
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from env_tuning.task import ToolDoc
+from env_tuning.trajectory import Hint
 
 HINT_CHARACTERS = 400
 """The longest hint; what a rule's function makes beyond it is cut."""
@@ -50,8 +52,7 @@ class HintKind(enum.Enum):
     """Says how something is written."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A failed call, as far as the model can see it.
 
     Attributes:
@@ -83,6 +84,9 @@ class Failure:
 
 Text = str | Callable[[Failure], str | None]
 
+_PLAIN = re.compile(r"""[\w\s'":,;/<>=-]*""")
+"""Patterns that mean themselves."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HintRule:
@@ -111,35 +115,44 @@ class HintRule:
     names: tuple[str, ...] = ()
     plain: str = ""
     quiet: bool = False
-    search: Callable[[str], re.Match[str] | None] = field(init=False, repr=False, compare=False)
+    search: Callable[[str], Any] = field(init=False, repr=False, compare=False)
+    literal: str | None = field(init=False, repr=False, compare=False)
+    """The pattern, if it is plain text: looking for that costs a quarter of a search."""
+    _make: Callable[..., Hint] = field(init=False, repr=False, compare=False)
+    _fixed: Hint | None = field(init=False, repr=False, compare=False)
+    _plain: Hint | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Compile the pattern, once."""
-        object.__setattr__(self, "search", re.compile(self.pattern, re.DOTALL).search)
+        """Prepare what every failure would need again: the search, and the hints that are always the same."""
+        compiled = re.compile(self.pattern, re.DOTALL)
+        # A search tries every position, even for what can only be at the beginning.
+        anchored = self.pattern.startswith("^") and "|" not in self.pattern.partition("(")[0]
+        object.__setattr__(self, "search", compiled.match if anchored else compiled.search)
+        object.__setattr__(self, "literal", self.pattern if _PLAIN.fullmatch(self.pattern) else None)
+        make = functools.partial(Hint, rule=self.name, category=self.category.value, kind=self.kind.value)
+        object.__setattr__(self, "_make", make)
+        object.__setattr__(self, "_fixed", self._hint(self.text) if isinstance(self.text, str) else None)
+        object.__setattr__(self, "_plain", self._hint(self.plain))
 
-    def write(self, failure: Failure) -> str | None:
-        """The sentence for this failure; None or "" if there is none."""
-        if not all(name in failure.visible for name in self.names):
-            return self.plain
-        return self.text if isinstance(self.text, str) else self.text(failure)
+    def hint(self, failure: Failure) -> Hint | None:
+        """What the rule says of a failure that its pattern and its condition fit; None if it has nothing to say."""
+        if self.names and not all(name in failure.visible for name in self.names):
+            return self._plain
+        if isinstance(self.text, str):
+            return self._fixed
+        return self._hint(self.text(failure))
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Hint:
-    """What is shown after a raw result, and which rule said it."""
-
-    rule: str
-    category: ErrorCategory
-    kind: HintKind
-    text: str
+    def _hint(self, text: str | None) -> Hint | None:
+        return self._make(text=text[:HINT_CHARACTERS]) if text else None
 
 
 def find_hint(failure: Failure, rules: Iterable[HintRule]) -> Hint | None:
     """The hint of the first rule that answers the failure and has something to say."""
     error = failure.error
     for rule in rules:
-        if rule.search(error) is None or (rule.when is not None and not rule.when(failure)):
+        # Runs for every failed call: most rules end here.
+        if (rule.literal not in error) if rule.literal is not None else (rule.search(error) is None):
             continue
-        if text := rule.write(failure):
-            return Hint(rule=rule.name, category=rule.category, kind=rule.kind, text=text[:HINT_CHARACTERS])
+        if (rule.when is None or rule.when(failure)) and (hint := rule.hint(failure)) is not None:
+            return hint
     return None

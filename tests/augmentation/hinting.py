@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from env_tuning.augmentation.book import HintBook
-from env_tuning.augmentation.rules import Hint
 from env_tuning.calls import ToolCall
 from env_tuning.environments.environment import ToolResult
 from env_tuning.environments.registry import make_environment
 from env_tuning.task import Task, ToolDoc
+from env_tuning.trajectory import Hint
 
 
 def task_of(tool_class: str, documents: Mapping[str, ToolDoc], config: Mapping[str, Any] | None = None) -> Task:

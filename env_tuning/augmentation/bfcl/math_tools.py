@@ -16,7 +16,7 @@ RULES = (
         pattern=r'"error"',
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
-        text="A logarithm needs a positive number, a positive base that is not one, and a whole number of digits as "
+        text="This needs a positive number, a positive base that is not one, and a whole number of digits as "
         "precision.",
     ),
     HintRule(

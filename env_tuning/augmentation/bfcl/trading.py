@@ -35,7 +35,7 @@ RULES = (
     HintRule(
         name="trading.symbol",
         tools=("get_stock_info", "place_order"),
-        pattern=r"Stock with symbol .* not found|Invalid stock symbol",
+        pattern=r"symbol",
         when=well_typed,
         category=ErrorCategory.DEPENDENCY_MISSING,
         kind=HintKind.EXPLAIN_DEPENDENCY,

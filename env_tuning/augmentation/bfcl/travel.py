@@ -55,7 +55,7 @@ RULES = (
     HintRule(
         name="travel.card",
         tools=("get_credit_card_balance", "book_flight", "purchase_insurance"),
-        pattern=r"[Cc]ard not registered",
+        pattern=r"ard not registered",
         category=ErrorCategory.DEPENDENCY_MISSING,
         kind=HintKind.EXPLAIN_DEPENDENCY,
         text="A card is given by the id under which it is registered, as a text, and not by the number printed on it. "
@@ -63,16 +63,24 @@ RULES = (
     ),
     HintRule(
         name="travel.card_balance",
-        tools=("get_credit_card_balance", "book_flight", "purchase_insurance", "cancel_booking"),
-        pattern=r"Balance not found|^Error during execution: 'balance'$",
+        tools=("book_flight",),
+        pattern=r"Balance not found",
         category=ErrorCategory.RESOURCE_UNAVAILABLE,
         kind=HintKind.SUGGEST_PREREQUISITE,
         text="Nothing is known about the money on this card, so it cannot pay. Use another registered card, or ask.",
     ),
     HintRule(
+        name="travel.card_without_balance",
+        tools=("get_credit_card_balance", "purchase_insurance", "cancel_booking"),
+        pattern=r"^Error during execution: 'balance'$",
+        category=ErrorCategory.RESOURCE_UNAVAILABLE,
+        kind=HintKind.CLARIFY_CONSTRAINT,
+        text="The card is registered, but nothing is known about the money on it. Use another registered card, or ask.",
+    ),
+    HintRule(
         name="travel.airport",
         tools=("book_flight",),
-        pattern=r"Invalid (?:departure|destination) airport code",
+        pattern=r"airport code: ",
         category=ErrorCategory.DEPENDENCY_MISSING,
         kind=HintKind.EXPLAIN_DEPENDENCY,
         text=_AIRPORT + _AIRPORT_NAMED,
@@ -96,11 +104,19 @@ RULES = (
     HintRule(
         name="travel.date",
         tools=("book_flight",),
-        pattern=r"Invalid date format|^Error during execution: (?:strptime|unconverted data|day is out)",
+        pattern=r"Invalid date format",
         category=ErrorCategory.FORMAT_MISMATCH,
         kind=HintKind.CORRECT_FORMAT,
         text="The date is written as year, month and day with dashes between, four and two and two digits, and the "
         "day has to exist.",
+    ),
+    HintRule(
+        name="travel.date_type",
+        tools=("book_flight", "verify_traveler_information"),
+        pattern=r"^Error during execution: strptime",
+        category=ErrorCategory.FORMAT_MISMATCH,
+        kind=HintKind.CORRECT_FORMAT,
+        text="A date is a text in quotes: year, month and day with dashes between.",
     ),
     HintRule(
         name="travel.class",
@@ -181,14 +197,6 @@ RULES = (
         kind=HintKind.CORRECT_FORMAT,
         text="The date of birth is written as year, month and day with dashes between, four and two and two digits.",
         quiet=True,
-    ),
-    HintRule(
-        name="travel.birthday_type",
-        tools=("verify_traveler_information",),
-        pattern=r"^Error during execution: strptime",
-        category=ErrorCategory.FORMAT_MISMATCH,
-        kind=HintKind.CORRECT_FORMAT,
-        text="The date of birth is a text in quotes: year, month and day with dashes between.",
     ),
     HintRule(
         name="travel.passport",

@@ -78,8 +78,8 @@ RULES = (
         pattern=r"Fan speed must be",
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
-        text="The fan speed is a percentage: a whole number within the range that the error gives. Leave it out if "
-        "the user did not ask for one.",
+        text="The fan speed is a whole number within the range that the error gives. Leave it out if the user did not "
+        "ask for one.",
     ),
     HintRule(
         name="vehicle.weather",
@@ -120,7 +120,7 @@ RULES = (
         pattern=r"Pedal position must be",
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
-        text="The position is a share of the whole way within the range that the error gives, and not a percentage.",
+        text="The position is a share of the whole way: half way down is the middle of the range that the error gives.",
     ),
     HintRule(
         name="vehicle.cruise_engine",
