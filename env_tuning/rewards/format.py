@@ -1,8 +1,8 @@
 """The stage-1 reward: does the model speak the protocol and write calls that run?
 
-Owns: `format_reward`, and `format_reward_original` with the numbers of the authors' code. Source: arXiv 2510.10197,
-equations 1 and 2. By design it knows nothing of success: one harmless call per turn earns the maximum, so a stage
-that uses it needs an end (`curriculum`).
+Owns: `format_reward`, its first half `well_formed`, and `format_reward_original` with the numbers of the authors' code.
+Source: arXiv 2510.10197, equations 1 and 2. By design it knows nothing of success: one harmless call per turn earns
+the maximum, so a stage that uses it needs an end (`curriculum`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ def format_reward(trajectory: Trajectory) -> dict[str, float]:
     broken = sum(outcome in (StepOutcome.FORMAT_ERROR, StepOutcome.CUT) for outcome in outcomes)
     ran = outcomes.count(StepOutcome.CALLS_OK)
     return _combine(len(outcomes), broken, ran, outcomes.count(StepOutcome.CALLS_FAILED))
+
+
+def well_formed(trajectory: Trajectory) -> dict[str, float]:
+    """The paper's ``R_format`` alone (equation 1), from 0 to 1: the share of messages that kept the protocol."""
+    return {"score": format_reward(trajectory)["format"]}
 
 
 def format_reward_original(trajectory: Trajectory) -> dict[str, float]:

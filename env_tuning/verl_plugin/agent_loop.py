@@ -5,7 +5,8 @@ place in verl's output. Refuses: what the environment does (`env_tuning.interact
 (`env_tuning.rewards`).
 
 What holds for every output: the last token is the assistant's; the mask is 1 on generated tokens and nowhere else;
-log-probabilities stand beside their tokens; an episode that a limit cut was told so through `stop_interaction`.
+log-probabilities stand beside their tokens; rewards stand on tokens that are trained, and sum to the score; an episode
+that a limit cut was told so through `stop_interaction`.
 """
 
 from __future__ import annotations
@@ -18,13 +19,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import torch
 from omegaconf import OmegaConf
+from pydantic import Field, model_validator
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
 from env_tuning.interaction.base import Interaction
-from env_tuning.rewards.registry import resolve_reward
-from env_tuning.trajectory import LimitHit, StopReason, Trajectory
+from env_tuning.rewards.numbers import logged_numbers
+from env_tuning.rewards.placement import Placement, place_by_turn
+from env_tuning.rewards.registry import Reward, resolve_reward
+from env_tuning.rewards.score import Score, as_score
+from env_tuning.trajectory import StepOutcome, StopReason, Trajectory
 from env_tuning.verl_plugin.chat_tokens import ChatTokens
 
 NAME = "env_tuning"
@@ -65,6 +71,35 @@ class Transcript:
             self.log_probs = None if self.log_probs is None else self.log_probs[:-surplus]
 
 
+class EpisodeOutput(AgentLoopOutput):
+    """verl's output, whose score may be spread over the response.
+
+    verl/experimental/agent_loop/agent_loop.py, `AgentLoopOutput.as_dict`, knows one place for it, the last token; what
+    reads the result (``trainer/ppo/v1``) takes ``rm_scores`` token by token.
+    """
+
+    placed: dict[int, float] = Field(default_factory=dict)
+    """Response index to amount; empty: the whole score on the last token."""
+
+    @model_validator(mode="after")
+    def _on_trained_tokens(self) -> EpisodeOutput:
+        # verl's GAE drops a reward on a masked token. The one exception is a response in which nothing is trained.
+        places = self.placed or ({len(self.response_mask) - 1: 0.0} if any(self.response_mask) else {})
+        if masked := [at for at in places if not (0 <= at < len(self.response_mask) and self.response_mask[at])]:
+            raise ValueError(f"a reward on tokens {masked} would be lost: they are not the assistant's")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """As verl's, with ``rm_scores`` as placed."""
+        output = super().as_dict()
+        output.pop("placed", None)
+        if self.placed:
+            output["rm_scores"] = torch.zeros_like(output["rm_scores"])
+            for index, amount in self.placed.items():
+                output["rm_scores"][index] = amount
+        return output
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """Limits in tokens."""
@@ -94,6 +129,8 @@ class InteractionAgentLoop(AgentLoopBase):
         settings = OmegaConf.to_container(self.config.env_tuning, resolve=True)
         self._interactions: dict[str, Any] = settings["interactions"]  # type: ignore[index, call-overload]
         self._reward_name: str | None = settings["reward"]  # type: ignore[index, call-overload]
+        self._reward: Reward | None = None if self._reward_name is None else resolve_reward(self._reward_name)
+        self._placement = _placement(settings)
         self._verl_scores = bool(OmegaConf.select(self.config, "reward.custom_reward_function.path"))
         self._budget = _budget(self.rollout_config, settings)
         self._chat = ChatTokens(self.continuous_token_builder)
@@ -205,45 +242,62 @@ class InteractionAgentLoop(AgentLoopBase):
         versions: tuple[int, int],
     ) -> AgentLoopOutput:
         trajectory = interaction.trajectory(episode)
-        numbers: dict[str, float] = {}
-        score = None
-        if self._reward_name is not None:
-            if trajectory is None:
-                raise ValueError(
-                    f"{type(interaction).__name__} keeps no trajectory, so env_tuning.reward={self._reward_name} has "
-                    "nothing to read; set env_tuning.reward=null to use the interaction's own calculate_score"
-                )
-            numbers = {key: float(value) for key, value in resolve_reward(self._reward_name)(trajectory).items()}
-            score = numbers["score"]
-        elif not self._verl_scores:
-            score = float(await interaction.calculate_score(episode))
-            numbers = {"score": score}
+        score = await self._score(interaction, episode, trajectory)
         step_ends = transcript.step_ends()
+        turn_ends = _turn_ends(trajectory, step_ends)
         extra: dict[str, Any] = {
             "min_global_steps": versions[0],
             "max_global_steps": versions[1],
             "step_ends": step_ends,
-            "turn_ends": _turn_ends(trajectory, step_ends),
+            "turn_ends": list(turn_ends.values()),
             "trained_tokens": sum(transcript.mask),
             "response_tokens": len(transcript.mask),
             "trajectory_json": None if trajectory is None else trajectory.to_json(),
         }
-        if trajectory is not None:
-            numbers.update(episode_numbers(trajectory))
-            if score is None:  # verl's own reward function reads extra_info["trajectory"]
-                extra["trajectory"] = trajectory.to_dict()
         if score is not None:
-            extra["reward_extra_info"] = numbers
-        return AgentLoopOutput(
+            extra["reward_extra_info"] = dict(score) if trajectory is None else logged_numbers(score, trajectory)
+        elif trajectory is not None:  # verl's own reward function reads extra_info["trajectory"]
+            extra["trajectory"] = trajectory.to_dict()
+        return EpisodeOutput(
             prompt_ids=opening,
             response_ids=transcript.response,
             response_mask=transcript.mask,
             response_logprobs=transcript.log_probs,
-            reward_score=score,
+            reward_score=None if score is None else score.score,
+            placed=self._placed(score, trajectory, turn_ends, transcript),
             num_turns=2 * transcript.steps,
             metrics=AgentLoopMetrics(**timings),
             extra_fields=extra,
         )
+
+    async def _score(self, interaction: Interaction, episode: str, trajectory: Trajectory | None) -> Score | None:
+        """What the episode is worth; None when verl's own reward function is to say it."""
+        if self._reward is None:
+            return None if self._verl_scores else Score(score=float(await interaction.calculate_score(episode)))
+        if trajectory is None:
+            raise ValueError(
+                f"{type(interaction).__name__} keeps no trajectory, so env_tuning.reward={self._reward_name} has "
+                "nothing to read; set env_tuning.reward=null to use the interaction's own calculate_score"
+            )
+        return as_score(self._reward(trajectory))
+
+    def _placed(
+        self,
+        score: Score | None,
+        trajectory: Trajectory | None,
+        turn_ends: Mapping[int, int],
+        transcript: Transcript,
+    ) -> dict[int, float]:
+        """Where the score stands in the response; empty: on the last token, as verl does by itself."""
+        if self._placement is Placement.LAST or score is None or trajectory is None or not any(transcript.mask):
+            return {}
+        if any(score.turns) and len(turn_ends) != len(trajectory.verdicts):
+            raise ValueError(
+                f"the trajectory of {trajectory.task_id} closes {len(trajectory.verdicts)} turns, of which "
+                f"{len(turn_ends)} are found in the tokens: for env_tuning.reward_placement=turns an interaction has "
+                "to record one step for every assistant message"
+            )
+        return place_by_turn(score, turn_ends, len(transcript.mask) - 1)
 
     def _interaction(self, kwargs: Mapping[str, Any]) -> Interaction:
         name = kwargs.get("name")
@@ -255,25 +309,24 @@ class InteractionAgentLoop(AgentLoopBase):
         return _interaction(name, self._interactions[name]["class_name"], _Frozen(self._interactions[name]["config"]))
 
 
-def episode_numbers(trajectory: Trajectory) -> dict[str, float]:
-    """What is counted of every episode beside its reward; every key is always there, so that means are right."""
-    closed = len(trajectory.verdicts)
-    return {
-        "turns": float(closed),
-        "steps": float(len(trajectory.steps)),
-        "coverage": closed / trajectory.turns,
-        "correct_turns": trajectory.correct_turns / trajectory.turns,
-        "all_correct": float(trajectory.correct_turns == trajectory.turns),
-        **{f"stop/{reason.value}": float(trajectory.stop is reason) for reason in StopReason},
-        **{f"limit/{hit.value}": float(sum(hit in step.limits for step in trajectory.steps)) for hit in LimitHit},
-    }
+def _turn_ends(trajectory: Trajectory | None, step_ends: list[int]) -> dict[int, int]:
+    """Closed turns to the response indices of their last tokens; empty when steps and messages do not correspond."""
+    steps = () if trajectory is None else trajectory.steps
+    # A generation that was aborted before its first token is a step without tokens.
+    if len(steps) == len(step_ends) + 1 and steps[-1].outcome is StepOutcome.CUT and not steps[-1].text:
+        steps = steps[:-1]
+    if len(steps) != len(step_ends):
+        return {}
+    return {step.turn: end for end, step in zip(step_ends, steps, strict=True) if step.closed_turn}
 
 
-def _turn_ends(trajectory: Trajectory | None, step_ends: list[int]) -> list[int]:
-    """The response indices at which turns were closed; empty when steps and messages do not correspond."""
-    if trajectory is None or len(trajectory.steps) != len(step_ends):
-        return []
-    return [end for end, step in zip(step_ends, trajectory.steps, strict=True) if step.closed_turn]
+def _placement(settings: Any) -> Placement:
+    placement = Placement.read(settings["reward_placement"])
+    if placement is not Placement.LAST and settings["reward"] is None:
+        raise ValueError(
+            f"env_tuning.reward_placement={placement.value} needs env_tuning.reward: other scores are one number"
+        )
+    return placement
 
 
 def _versions(versions: list[Any], row: Mapping[str, Any]) -> tuple[int, int]:

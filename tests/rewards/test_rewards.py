@@ -1,38 +1,15 @@
 import math
+from pathlib import Path
 
 import pytest
+from letters import episode
 
-from env_tuning.rewards.accuracy import binary, progress
-from env_tuning.rewards.format import format_reward, format_reward_original
+from env_tuning.rewards.accuracy import binary, progress, progress_original
+from env_tuning.rewards.format import format_reward, format_reward_original, well_formed
 from env_tuning.rewards.original import codes
 from env_tuning.rewards.registry import REWARDS, resolve_reward
-from env_tuning.trajectory import StepOutcome, StepRecord, StopReason, Trajectory, TurnVerdict
-
-LETTERS = {
-    "f": StepOutcome.FORMAT_ERROR,
-    "c": StepOutcome.CALLS_OK,
-    "x": StepOutcome.CALLS_FAILED,
-    "a": StepOutcome.ANSWER,
-    "r": StepOutcome.CALLS_REFUSED,
-    "l": StepOutcome.CUT,
-}
-
-
-def episode(outcomes: str, verdicts: str = "", turns: int = 3) -> Trajectory:
-    """Steps as letters; a capital letter is a step that closed its turn; verdicts as 0 and 1."""
-    steps, turn = [], 0
-    for letter in outcomes:
-        closed = letter.isupper() or letter in "ar"
-        steps.append(StepRecord(turn=turn, text="", outcome=LETTERS[letter.lower()], closed_turn=closed))
-        turn += closed
-    return Trajectory(
-        task_id="t",
-        split="s",
-        turns=turns,
-        steps=tuple(steps),
-        verdicts=tuple(TurnVerdict(turn=at, correct=mark == "1") for at, mark in enumerate(verdicts)),
-        stop=StopReason.COMPLETED,
-    )
+from env_tuning.rewards.score import Score, as_score
+from env_tuning.trajectory import Trajectory
 
 
 @pytest.mark.parametrize(
@@ -57,6 +34,7 @@ def test_format_reward_is_the_papers_formula(outcomes, format_part, tool_part, s
     assert parts["format"] == pytest.approx(format_part)
     assert parts["tool_call"] == pytest.approx(tool_part)
     assert parts["score"] == pytest.approx(score)
+    assert well_formed(episode(outcomes, "1" * 5)) == {"score": parts["format"]}
 
 
 def test_the_original_view_gives_closing_messages_only_a_verdict():
@@ -72,6 +50,26 @@ def test_turns_that_were_never_closed_count_as_wrong():
     assert binary(episode("cacaca", "111"))["score"] == 1.0
 
 
+def test_a_correct_turn_earns_its_share_when_it_closes():
+    score = progress(episode("cacaca", "101"))
+    assert (score["score"], score.turns) == (pytest.approx(2 / 3), (1 / 3, 0.0, 1 / 3))
+
+
+def test_the_original_progress_pays_for_a_cut():
+    cut = episode("cal", "1", turns=4)
+    assert progress_original(cut)["score"] == 1.0
+    assert progress_original(episode("l", turns=4))["score"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "verdicts"), [("cacaca", "101"), ("caxfA", "01"), ("fffFca", "11"), ("aar", "110")]
+)
+def test_the_original_progress_is_its_formula_over_the_original_codes(outcomes, verdicts):
+    trajectory = episode(outcomes, verdicts, turns=5)
+    listed = codes(trajectory)
+    assert progress_original(trajectory)["score"] == listed.count(1) / (listed.count(0) + listed.count(1))
+
+
 @pytest.mark.parametrize("name", sorted(REWARDS))
 @pytest.mark.parametrize("outcomes", ["", "l", "f", "r", "caca", "xxxF", "aaa"])
 def test_every_registered_reward_is_a_finite_score_with_numeric_parts(name, outcomes):
@@ -85,7 +83,7 @@ def my_reward(trajectory: Trajectory) -> dict[str, float]:
 
 
 def test_a_users_own_function_is_a_reward(monkeypatch):
-    monkeypatch.syspath_prepend(str(__import__("pathlib").Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     assert resolve_reward("test_rewards:my_reward")(episode("ca"))["score"] == 2.0
 
 
@@ -96,3 +94,29 @@ def test_a_users_own_function_is_a_reward(monkeypatch):
 def test_an_unknown_reward_names_the_fix(name, said):
     with pytest.raises(ValueError, match=said):
         resolve_reward(name)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        (0.5, "returns a Score or"),
+        ({"part": 1.0}, "returns a Score or"),
+        ({"score": "much"}, "are numbers"),
+        ({"score": float("nan")}, "finite number, but score is nan"),
+        ({"score": 1.0, "part": float("inf")}, "finite number, but part is inf"),
+    ],
+)
+def test_what_is_no_score_is_refused_before_it_is_trained_on(returned, said):
+    with pytest.raises(ValueError, match=said):
+        as_score(returned)
+
+
+def test_a_score_refuses_a_turn_worth_nothing_finite_and_a_part_named_like_the_whole():
+    with pytest.raises(ValueError, match="turn 1 is nan"):
+        Score(score=1.0, turns=(0.0, math.nan))
+    with pytest.raises(ValueError, match="rename the part"):
+        Score(score=1.0, parts={"score": 1.0})
+
+
+def test_a_plain_mapping_is_a_score_without_turns():
+    assert as_score({"score": 1, "part": True}) == Score(score=1.0, parts={"part": 1.0})

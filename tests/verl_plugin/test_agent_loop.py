@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import toys
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 pytest.importorskip("verl")
-from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+import torch
+from verl.experimental.agent_loop.agent_loop import AgentLoopMetrics, DictConfigWrap
+from verl.trainer.ppo.core_algos import compute_gae_advantage_return, compute_grpo_outcome_advantage
 
 from env_tuning.interaction.base import Interaction
 from env_tuning.trajectory import StopReason, Trajectory
 from env_tuning.verl_plugin import agent_loop
-from env_tuning.verl_plugin.agent_loop import InteractionAgentLoop
+from env_tuning.verl_plugin.agent_loop import EpisodeOutput, InteractionAgentLoop
 
 ROW = {
     "raw_prompt": [{"role": "system", "content": "Write."}, {"role": "user", "content": "An a."}],
@@ -81,6 +87,7 @@ def make_loop(
             "reward": {"custom_reward_function": {"path": custom_reward}},
             "env_tuning": {
                 "reward": reward,
+                "reward_placement": "last",
                 "max_message_tokens": None,
                 "min_message_tokens": 4,
                 "interactions": {
@@ -336,3 +343,191 @@ def test_a_reward_without_a_trajectory_names_the_key() -> None:
     with pytest.raises(ValueError, match=r"env_tuning\.reward"):
         play(make_loop(ScriptedServer("a"), class_name=f"{__name__}:Silent"))
     assert play(make_loop(ScriptedServer("a"), class_name=f"{__name__}:Silent", reward=None)).reward_score == 0.0
+
+
+# Where the reward stands -------------------------------------------------------------------------------------------
+
+
+class FiveTurns(toys.LetterInteraction):
+    """Longer episodes: five turns of at most three messages."""
+
+    turns = 5
+
+
+FIVE_TURNS = f"{__name__}:FiveTurns"
+MIXTURE = "0.9 progress + 0.3 toys:letter_reward"
+
+
+def play_placed(texts: list[str], placement: str, reward: str = "progress", **settings: Any) -> Any:
+    loop = make_loop(
+        ScriptedServer(*texts), class_name=FIVE_TURNS, reward=reward, reward_placement=placement, **settings
+    )
+    return play(loop)
+
+
+def rewards_of(output: Any) -> torch.Tensor:
+    return output.as_dict()["rm_scores"]
+
+
+def test_each_turn_is_paid_on_its_own_last_token_and_the_rest_on_the_last() -> None:
+    output = play_placed(["no", "a", "a", "no", "no", "no", "a", "bab"], "turns", MIXTURE)
+    rewards, ends = rewards_of(output), output.extra_fields["turn_ends"]
+    assert stop_reasons(output) == {"stop/completed"}
+    assert len(ends) == 5
+    assert set(rewards.nonzero().flatten().tolist()) == {ends[0], ends[1], ends[3], ends[4]}
+    rest = 0.3 * output.extra_fields["reward_extra_info"]["letter_reward/score"]
+    assert rest > 0
+    assert rewards[ends].tolist() == pytest.approx([0.18, 0.18, 0.0, 0.18, 0.18 + rest])
+    assert all(output.response_ids[end] == TOKENIZER.eos_token_id for end in ends)
+
+
+def test_a_cut_episode_pays_its_closed_turns_where_they_ended() -> None:
+    output = play_placed(["a", "a", "x" * 50], "turns", MIXTURE, max_message_tokens=20)
+    rewards, ends = rewards_of(output), output.extra_fields["turn_ends"]
+    assert stop_reasons(output) == {"stop/message_length"}
+    assert rewards[ends].tolist() == pytest.approx([0.18, 0.18])
+    assert rewards[-1] > 0, "what belongs to no turn is paid on the last token"
+    assert rewards.sum() == torch.tensor(output.reward_score)
+
+
+def test_an_abort_after_a_turn_pays_that_turn() -> None:
+    class Aborting(ScriptedServer):
+        async def generate(self, *args: Any, **kwargs: Any) -> Any:
+            output = await super().generate(*args, **kwargs)
+            if len(self.requests) == 3:
+                output.token_ids, output.log_probs, output.stop_reason = [], [], "aborted"
+            return output
+
+    output = play(
+        make_loop(Aborting("a", "no", ""), class_name=FIVE_TURNS, reward="progress", reward_placement="turns")
+    )
+    check_invariants(output)
+    assert len(output.extra_fields["turn_ends"]) == 1
+    assert rewards_of(output)[output.extra_fields["turn_ends"]].tolist() == pytest.approx([0.2])
+
+
+def test_an_abort_before_the_first_token_is_paid_like_any_other_episode() -> None:
+    server = ScriptedServer("", ends=False, stop_reason="aborted")
+    output = play(make_loop(server, reward="progress", reward_placement="turns"))
+    assert rewards_of(output).tolist() == [0.0]
+
+
+TEXTS = st.lists(st.sampled_from(["a", "no", "aab", "", "b" * 12]), min_size=15, max_size=15)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.integers(30, 500), st.sampled_from([None, 8]), st.sampled_from(["progress", "binary", MIXTURE]))
+def test_no_episode_loses_reward_or_pays_it_where_nothing_is_trained(
+    texts: list[str], response: int, message: int | None, reward: str
+) -> None:
+    limits = {"response": response, "max_message_tokens": message}
+    last, turns = (play_placed(list(texts), placement, reward, **limits) for placement in ("last", "turns"))
+    for output in (last, turns):
+        rewards = rewards_of(output)
+        check_invariants(output)
+        assert rewards.dtype == torch.float32
+        assert rewards.shape == (len(output.response_ids),)
+        assert not rewards[torch.tensor(output.response_mask) == 0].any()
+        assert rewards.sum() == torch.tensor(output.reward_score)
+    assert last.response_ids == turns.response_ids
+    assert rewards_of(last)[:-1].count_nonzero() == 0
+
+
+def padded(outputs: list[Any], values: str) -> torch.Tensor:
+    rows = [output.as_dict()[values].float() for output in outputs]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def test_grpo_sees_no_difference_between_the_placements() -> None:
+    scripts = [["a"] * 5, ["no"] * 3 + ["a"] * 4, ["a"] * 4 + ["no"] * 3, ["no"] * 15, ["a", *["no"] * 6, "a", "a"]]
+    advantages = []
+    for placement in ("last", "turns"):
+        outputs = [play_placed(list(script), placement) for script in scripts]
+        advantages.append(
+            compute_grpo_outcome_advantage(
+                padded(outputs, "rm_scores"), padded(outputs, "response_mask"), np.array(["group"] * len(outputs))
+            )[0]
+        )
+    assert torch.equal(advantages[0], advantages[1])
+    assert advantages[0].any()
+
+
+def gae_returns(output: Any, rewards: torch.Tensor, gamma: float = 1.0, lam: float = 1.0) -> torch.Tensor:
+    """verl's returns of an untrained critic: what is still to be earned, at every trained token."""
+    mask = output.as_dict()["response_mask"][None]
+    _, returns = compute_gae_advantage_return(
+        rewards[None], torch.zeros_like(mask, dtype=torch.float32), mask, gamma, lam
+    )
+    return returns[0]
+
+
+def test_in_verls_gae_every_turns_reward_arrives_and_reaches_no_later_turn() -> None:
+    output = play_placed(["a", "no", "a", "no", "no", "no", "a", "a"], "turns")
+    returns = gae_returns(output, rewards_of(output))
+    starts = [0, *(end + 1 for end in output.extra_fields["turn_ends"][:-1])]
+    mask = output.response_mask
+    first_tokens = [next(index for index in range(start, len(mask)) if mask[index]) for start in starts]
+    assert returns[first_tokens].tolist() == pytest.approx([0.8, 0.6, 0.4, 0.4, 0.2])
+    at_the_end = gae_returns(output, rewards_of(play_placed(["a", "no", "a", "no", "no", "no", "a", "a"], "last")))
+    assert at_the_end[first_tokens].tolist() == pytest.approx([0.8] * 5)
+
+
+def test_the_output_refuses_what_verls_gae_would_drop() -> None:
+    output = play_placed(["a", "no", "a", "a", "a", "a"], "turns")
+    masked = output.response_mask.index(0)
+    dropped = torch.zeros(len(output.response_mask))
+    dropped[masked] = 1.0
+    assert not gae_returns(output, dropped)[torch.tensor(output.response_mask) == 1].any()
+    for placed in ({masked: 1.0}, {len(output.response_mask): 1.0}, {-1: 1.0}):
+        with pytest.raises(ValueError, match="would be lost"):
+            make_output(output.response_mask, placed)
+    with pytest.raises(ValueError, match="would be lost"):
+        make_output([1, 0], {})
+    assert make_output([0], {}).as_dict()["rm_scores"].tolist() == [1.0]
+
+
+def make_output(mask: list[int], placed: dict[int, float]) -> EpisodeOutput:
+    return EpisodeOutput(
+        prompt_ids=[1],
+        response_ids=[2] * len(mask),
+        response_mask=mask,
+        reward_score=1.0,
+        placed=placed,
+        metrics=AgentLoopMetrics(),
+    )
+
+
+def test_what_verl_stores_of_an_output_has_no_field_of_ours() -> None:
+    last, turns = (set(play_placed(["a"] * 5, placement).as_dict()) for placement in ("last", "turns"))
+    assert last == turns
+    assert "placed" not in last
+
+
+def test_a_trajectory_whose_steps_are_not_the_messages_cannot_be_paid_by_turns() -> None:
+    class Forgetful(toys.LetterInteraction):
+        def trajectory(self, instance_id: str) -> Trajectory:
+            whole = super().trajectory(instance_id)
+            return dataclasses.replace(whole, steps=whole.steps[1:])
+
+    globals()["Forgetful"] = Forgetful
+    for placement in ("last", "turns"):
+        loop = make_loop(
+            ScriptedServer("a", "a"),
+            class_name=f"{__name__}:Forgetful",
+            reward="progress",
+            reward_placement=placement,
+        )
+        if placement == "last":
+            assert play(loop).reward_score == 1.0
+        else:
+            with pytest.raises(ValueError, match="one step for every assistant message"):
+                play(loop)
+
+
+def test_a_placement_that_cannot_be_is_refused_before_the_first_episode() -> None:
+    with pytest.raises(ValueError, match="must be last or turns"):
+        make_loop(ScriptedServer(), reward_placement="turn")
+    with pytest.raises(ValueError, match=r"needs env_tuning\.reward"):
+        make_loop(ScriptedServer(), reward=None, reward_placement="turns")
+    with pytest.raises(ValueError, match="did you mean 'progress'"):
+        make_loop(ScriptedServer(), reward="0.9 progres + 0.1 format")
