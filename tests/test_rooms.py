@@ -7,7 +7,8 @@ import sys
 PURE = [
     "env_tuning.task", "env_tuning.calls", "env_tuning.trajectory", "env_tuning.episode", "env_tuning.judge",
     "env_tuning.protocols", "env_tuning.environments.registry", "env_tuning.rewards.registry",
-    "env_tuning.interaction.multi_turn", "env_tuning.launch", "env_tuning.cli",
+    "env_tuning.augmentation.book", "env_tuning.augmentation.coverage", "env_tuning.augmentation.leaks",
+    "env_tuning.augmentation.metrics", "env_tuning.interaction.multi_turn", "env_tuning.launch", "env_tuning.cli",
     "env_tuning.contract", "env_tuning.play",
 ]  # fmt: skip
 HEAVY = ["verl", "torch", "ray", "transformers", "hydra", "pandas", "pyarrow"]
@@ -27,6 +28,16 @@ def test_pure_rooms_never_load_the_training_stack():
 def test_rewards_never_reach_environments():
     loaded = loaded_after("import env_tuning.rewards.registry")
     assert not [name for name in loaded if name.startswith("env_tuning.environments")]
+
+
+def test_counting_hints_never_reaches_environments():
+    loaded = loaded_after("import env_tuning.augmentation.metrics")
+    assert not [name for name in loaded if name.startswith("env_tuning.environments")]
+
+
+def test_the_command_line_loads_no_hints_before_they_are_asked_for():
+    loaded = loaded_after("import env_tuning.cli")
+    assert {name for name in loaded if name.startswith("env_tuning.augmentation.")} == {"env_tuning.augmentation.cli"}
 
 
 def test_importing_the_package_loads_nothing_of_it():

@@ -59,7 +59,7 @@ class MultiTurnToolInteraction(Interaction):
         self._protocol = protocol(config.get("protocol", ThinkAnswer.name))
         self._listing = ToolListing(config.get("tool_listing", ToolListing.JSON.value))
         self._rules, self._eval_rules = (_rules(config.get(key), default) for key, default in _RULE_KEYS.items())
-        self._policies, self._eval_policies = (read_policies(config.get(key)) for key in _HINT_KEYS)
+        self.policies, self.eval_policies = (read_policies(config.get(key)) for key in _HINT_KEYS)
         self._tasks: dict[str, _Known] = {}
         self._episodes: dict[str, Episode] = {}
 
@@ -81,7 +81,7 @@ class MultiTurnToolInteraction(Interaction):
         if instance_id in self._episodes:
             raise ValueError(f"episode {instance_id} is already open; instance ids are used once")
         known = self._known(Task.from_row(kwargs), PromptVersion(kwargs.get("prompt_version", "v1")))
-        policy = (self._eval_policies if validate else self._policies).of(known.prepared.task.split)
+        policy = (self.eval_policies if validate else self.policies).of(known.prepared.task.split)
         hints = None if policy.is_off else Augmentation(known.hints, policy, episode=instance_id, step=step)
         self._episodes[instance_id] = Episode(known.prepared, self._eval_rules if validate else self._rules, hints)
         return instance_id

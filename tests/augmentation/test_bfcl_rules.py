@@ -359,6 +359,7 @@ CASES: dict[str, list[Case]] = {
         ("travel.city", {}, [("get_nearest_airport_by_city", {"location": "Rome, Italy"})], "by their name alone"),
     ],
     "VehicleControlAPI": [
+        ("vehicle.stopped", {}, [("startEngine", {"ignitionMode": "STOP"})], "Stopping has worked"),
         ("vehicle.doors", {}, [("startEngine", {"ignitionMode": "START"})], "Lock the doors"),
         ("vehicle.brake", LOCKED, [("startEngine", {"ignitionMode": "START"})], "has to be down"),
         (

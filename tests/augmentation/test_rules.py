@@ -274,7 +274,7 @@ ERRORS = [sample for name in RULE_MODULES for row in coverage(name) for sample i
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_no_failure_makes_a_rule_raise_and_the_same_failure_gets_the_same_hint(tasks, data):
     task = tasks[data.draw(st.sampled_from(sorted(tasks)))]

@@ -7,6 +7,15 @@ from env_tuning.augmentation.rules import ErrorCategory, HintKind, HintRule
 
 RULES = (
     HintRule(
+        name="vehicle.stopped",
+        tools=("startEngine",),
+        pattern=r'"error"',
+        when=lambda failure: failure.arguments.get("ignitionMode") == "STOP",
+        category=ErrorCategory.STATE_PREREQUISITE,
+        kind=HintKind.CLARIFY_CONSTRAINT,
+        text="Stopping has worked, even though the answer is an error about starting. Look at the engine's status.",
+    ),
+    HintRule(
         name="vehicle.doors",
         tools=("startEngine",),
         pattern=r"All doors must be locked",
@@ -45,7 +54,7 @@ RULES = (
         pattern=r"Invalid ignition mode",
         category=ErrorCategory.PARAMETER_CONSTRAINT,
         kind=HintKind.CLARIFY_CONSTRAINT,
-        text=documented("ignitionMode", "The one that stops the engine has done so, whatever this error says."),
+        text=documented("ignitionMode"),
     ),
     HintRule(
         name="vehicle.tank",
