@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from env_tuning.augmentation.metrics import hint_numbers
 from env_tuning.rewards.format import format_reward
 from env_tuning.trajectory import LimitHit, StopReason, Trajectory
 
@@ -19,7 +20,7 @@ def episode_numbers(trajectory: Trajectory) -> dict[str, float]:
 
     ``turns`` (closed ones), ``steps``, ``coverage`` (closed turns of all), ``correct_turns`` (of all), ``all_correct``,
     ``truncated`` (a limit or an abort cut the episode), the parts of the format reward (``format``, ``tool_call``,
-    ``is_tool_call``), ``stop/*`` (why it ended) and ``limit/*``
+    ``is_tool_call``), ``hints`` (hints shown; by category ``hints/*``), ``stop/*`` (why it ended) and ``limit/*``
     (messages that hit a limit).
     """
     closed, steps = len(trajectory.verdicts), trajectory.steps
@@ -32,6 +33,7 @@ def episode_numbers(trajectory: Trajectory) -> dict[str, float]:
         "all_correct": float(trajectory.correct_turns == trajectory.turns),
         "truncated": float(trajectory.stop.is_truncated),
         **{name: parts[name] for name in ("format", "tool_call", "is_tool_call")},
+        **hint_numbers(trajectory),
         **{f"stop/{reason.value}": float(trajectory.stop is reason) for reason in StopReason},
         **{f"limit/{hit.value}": float(sum(hit in step.limits for step in steps)) for hit in LimitHit},
     }

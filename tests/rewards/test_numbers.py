@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from letters import episode
 
+from env_tuning.augmentation.metrics import hint_numbers
+from env_tuning.rewards import numbers as numbers_module
 from env_tuning.rewards.format import format_reward
 from env_tuning.rewards.numbers import episode_numbers, logged_numbers
 from env_tuning.rewards.registry import resolve_reward
@@ -18,6 +21,12 @@ def test_truncation_coverage_and_accuracy_count_the_turns_that_were_never_closed
     assert (numbers["truncated"], numbers["coverage"], numbers["correct_turns"]) == (1.0, 0.25, 0.25)
     assert (numbers["all_correct"], numbers["stop/response_length"], numbers["stop/completed"]) == (0.0, 1.0, 0.0)
     assert episode_numbers(episode("cacaca", "111"))["truncated"] == 0.0
+
+
+def test_hints_are_counted_of_every_episode(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert episode_numbers(CUT).items() >= hint_numbers(CUT).items()
+    monkeypatch.setattr(numbers_module, "hint_numbers", lambda trajectory: {"hints": 3.0})
+    assert episode_numbers(CUT)["hints"] == 3.0
 
 
 def test_every_stage_logs_the_parts_of_the_format_reward() -> None:
