@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -51,6 +52,10 @@ def local_cluster(*, num_cpus: int | None, num_gpus: int | None, log_file: Path)
         UserError: the cluster does not come up.
     """
     sweep()
+    # Only who has the token may run code through this cluster. In the environment, because Ray would otherwise keep one
+    # in the home folder. One for all clusters of this process, whose job client reads it once.
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    os.environ["RAY_AUTH_MODE"] = "token"
     port = free_port()
     command = [
         *(sys.executable, "-m", "env_tuning.curriculum.cluster", "--parent", str(os.getpid())),
@@ -71,12 +76,14 @@ def local_cluster(*, num_cpus: int | None, num_gpus: int | None, log_file: Path)
 
 
 def answers(address: str) -> bool:
-    """Whether a job server answers at this address."""
+    """Whether a job server answers at this address, were it only to ask for the token."""
     try:
-        with urllib.request.urlopen(f"{address}/api/version", timeout=5) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
+        urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+    except urllib.error.HTTPError as error:
+        return error.code in (401, 403)
+    except OSError:
         return False
+    return True
 
 
 def free_port() -> int:

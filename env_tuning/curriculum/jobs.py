@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shlex
 import time
@@ -35,11 +36,14 @@ def connect(address: str) -> JobSubmissionClient:
     Raises:
         UserError: nothing answers there.
     """
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
+    # It reports the end of every stream.
+    logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"no Ray job server answers at {address} ({reason}); start one or unset RAY_ADDRESS") from error
 
