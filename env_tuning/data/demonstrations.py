@@ -57,8 +57,9 @@ def demonstration(
     version: PromptVersion = PromptVersion.V1,
     rules: Rules | None = None,
     long_context: LongContext | None = None,
+    faults: float = 0.0,
 ) -> list[Message]:
-    """The messages of one perfect episode, from the system prompt to the last answer.
+    """The messages of one episode in which every turn ends right, from the system prompt to the last answer.
 
     Args:
         task: what is played.
@@ -70,6 +71,8 @@ def demonstration(
         version: which system prompt.
         rules: of the episode; the training default if not given.
         long_context: the padding data, for long-context tasks.
+        faults: probability that a turn begins with a message that breaks the protocol or calls what cannot run; what
+            the environment says to it follows, then the turn as it should have been.
 
     Raises:
         ImperfectDemonstrationError: the judge did not find every turn correct.
@@ -82,7 +85,7 @@ def demonstration(
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
     for turn in range(task.turns):
-        for text in _turn_texts(task, turn, protocol, pacing, rules, rng):
+        for text in _turn_texts(task, turn, protocol, pacing, rules, rng, faults):
             messages.append({"role": "assistant", "content": text})
             reaction = episode.step(text)
             if not reaction.over:
@@ -104,18 +107,50 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, faults: float
 ) -> list[str]:
     """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
     texts = []
-    for batch in _batches(calls, pacing, rules.steps_per_turn - 1, rng):
+    for batch in _batches(calls, pacing, rules.steps_per_turn - 2, rng):
         texts.append(protocol.write_calls(batch, rng.choice(_CALL_THOUGHTS)))
     thoughts, answers = _closing_words(task, turn)
     texts.append(protocol.write_answer(rng.choice(answers), rng.choice(thoughts)))
+    # The generator is asked only if there may be faults, so that demonstrations without them stay what they were.
+    if faults and rng.random() < faults:
+        texts.insert(0, _fault(calls, texts[0], protocol, rng))
     return texts
+
+
+def _fault(calls: Sequence[ToolCall], right: str, protocol: Protocol, rng: random.Random) -> str:
+    """A message that goes wrong without changing anything in the environment."""
+    broken = [_without_thought, _without_last_tag, _without_last_character_inside]
+    if calls and rng.random() < 0.5:
+        return protocol.write_calls([_impossible(calls[0], rng)], rng.choice(_CALL_THOUGHTS))
+    return rng.choice(broken)(right)
+
+
+def _impossible(call: ToolCall, rng: random.Random) -> ToolCall:
+    """The call under a name that no tool has, or with an argument that no tool takes: it never starts to run."""
+    if rng.random() < 0.5:
+        return ToolCall(name=f"{call.name}_now", arguments=call.arguments)
+    return ToolCall(name=call.name, arguments={**call.arguments, "comment": "please"})
+
+
+def _without_thought(text: str) -> str:
+    return text.partition("</think>")[2]
+
+
+def _without_last_tag(text: str) -> str:
+    return text[: text.rindex("</")]
+
+
+def _without_last_character_inside(text: str) -> str:
+    """Broken JSON in a call; an answer without its opening tag."""
+    end = text.rindex("</")
+    return text[: end - 1] + text[end:] if "<tool_call>" in text else text.replace("<answer>", "")
 
 
 def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.Random) -> list[list[ToolCall]]:

@@ -56,6 +56,7 @@ def embedded_model(
     pieces: int = 4096,
     settings: WarmStart | None = None,
     variants: int = 3,
+    faults: float = 0.4,
     listing: ToolListing = ToolListing.SIGNATURES,
     report: Callable[[str], None] = to_standard_error,
 ) -> Path:
@@ -70,6 +71,8 @@ def embedded_model(
         pieces: upper limit of the vocabulary.
         settings: of the warm start.
         variants: demonstrations per task, each with other wording and other spreading of calls over messages.
+        faults: share of turns that begin with a message that goes wrong (`demonstration`). A model of perfect speakers
+            would have nothing to learn in stage 1.
         listing: how demonstrations show the tools; train with the same.
         report: takes lines of progress.
 
@@ -89,6 +92,7 @@ def embedded_model(
         "pieces": pieces,
         "settings": asdict(settings),
         "variants": variants,
+        "faults": faults,
         "listing": listing.value,
         "tasks_sha256": _sha256(tasks_file),
         "long_context_sha256": long_context_file and _sha256(long_context_file),
@@ -99,7 +103,7 @@ def embedded_model(
         return folder
     report("making the embedded model (once; it is kept for the next runs)")
     padding = LongContext.load(long_context_file) if long_context_file else None
-    demonstrations = _demonstrations(tasks, seed, variants, listing, padding)
+    demonstrations = _demonstrations(tasks, seed, variants, faults, listing, padding)
     cache.mkdir(parents=True, exist_ok=True)
     # Built elsewhere and renamed at the end: a killed build leaves nothing under the final name.
     with tempfile.TemporaryDirectory(dir=cache, prefix=".building-", ignore_cleanup_errors=True) as scratch:
@@ -120,10 +124,22 @@ def _shape(size: str | TinySize) -> TinySize:
 
 
 def _demonstrations(
-    tasks: Sequence[Task], seed: int, variants: int, listing: ToolListing, padding: LongContext | None
+    tasks: Sequence[Task],
+    seed: int,
+    variants: int,
+    faults: float,
+    listing: ToolListing,
+    padding: LongContext | None,
 ) -> list[list[Message]]:
     return [
-        demonstration(task, pacing=Pacing.MIXED, listing=listing, seed=seed * variants + variant, long_context=padding)
+        demonstration(
+            task,
+            pacing=Pacing.MIXED,
+            listing=listing,
+            seed=seed * variants + variant,
+            long_context=padding,
+            faults=faults,
+        )
         for variant in range(variants)
         for task in tasks
     ]
