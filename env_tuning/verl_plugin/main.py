@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
 import sys
@@ -69,11 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except Exception as error:
         traceback.print_exc()
-        error = getattr(error, "cause", None) or error  # Ray's wrapper begins with its own words
-        first_line = next(iter(str(error).strip().splitlines()), "")
-        print(f"{PREFIX}error: {type(error).__name__}: {first_line}", flush=True)
+        print(f"{PREFIX}error: {in_one_line(error)}", flush=True)
         return 1
     return 0
+
+
+def in_one_line(error: Exception) -> str:
+    """An error for people; of a Ray process that died, which one."""
+    error = getattr(error, "cause", None) or error  # Ray's wrapper begins with its own words
+    text = str(error).strip()
+    dead, pid = re.search(r"class_name: (\S+)", text), re.search(r"pid: (\d+)", text)
+    if type(error).__name__ == "ActorDiedError" and dead:
+        where = f" (pid {pid[1]})" if pid else ""
+        return f"the process {dead[1]}{where} died; run the same command again to continue from the last checkpoint"
+    return f"{type(error).__name__}: {next(iter(text.splitlines()), '')}"
 
 
 @contextlib.contextmanager
@@ -181,8 +191,7 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             # Ray would start idle workers that verl's runtime environment makes useless.
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
-            # Ray 2.60 writes a token into the home folder otherwise; the cluster is this machine alone. Another's cluster
-            # has its own mode.
+            # Ray 2.60 writes a token into the home folder otherwise. A cluster that is there already has its own mode.
             **({} if environ.get("RAY_ADDRESS") else {"RAY_AUTH_MODE": "disabled"}),
             # What verl/trainer/main_ppo.py:run_ppo gives to its actors.
             "TRANSFER_QUEUE_ENABLE": "1",
@@ -295,6 +304,7 @@ def _sweep_ray_folders() -> None:
 _FORWARDED = (
     *("VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "TRANSFER_QUEUE_ENABLE"),
     *("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TQDM_DISABLE"),
+    *("MKL_CBWR", "ENV_TUNING_DETERMINISTIC"),
 )
 
 

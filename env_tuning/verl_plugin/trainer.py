@@ -39,6 +39,7 @@ from env_tuning.verl_plugin.progress import Progress, lasting, read_events, vali
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
 from env_tuning.verl_plugin.router import LightRouter
 from env_tuning.verl_plugin.seeds import arrival_free_order
+from env_tuning.verl_plugin.watchdog import watched
 
 NAME = "env_tuning"
 
@@ -301,6 +302,10 @@ class EnvTuningTrainer(PPOTrainerSync):
 
     def fit(self, agent_loop_manager: Any) -> None:
         """Train to the end, and write down how it ended."""
+        with watched():
+            self._train(agent_loop_manager)
+
+    def _train(self, agent_loop_manager: Any) -> None:
         self.agent_loop_manager = agent_loop_manager
         with open_dict(self.config):
             # verl validates whenever a process starts; here a step is validated once, whoever was killed meanwhile.

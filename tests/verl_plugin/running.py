@@ -16,7 +16,7 @@ from env_tuning.verl_plugin.main import _RAY_PREFIX
 from env_tuning.verl_plugin.progress import read_events
 
 PROJECT = Path(__file__).parents[2]
-SECONDS = 180
+SECONDS = 300
 """The outer limit of one run: a deadlock inside verl must not hang the suite."""
 
 

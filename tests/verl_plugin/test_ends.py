@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,3 +104,73 @@ def test_a_disk_that_fills_while_saving_ends_the_run_in_one_line_and_costs_no_ol
     outcome = read_outcome(run)
     assert outcome is not None
     assert (outcome.decision.verdict, outcome.checkpoint) == (Verdict.BUDGET, str(saves / "global_step_2"))
+
+
+def last_records(folder: Path, name: str) -> dict[int, dict[str, Any]]:
+    """The last event of every step, without what time and place decide."""
+    told = {event["step"]: event for event in events(folder, name)}
+    return {step: {key: told[step][key] for key in told[step].keys() - {"seconds", "timings"}} for step in told}
+
+
+@pytest.mark.slow
+def test_a_run_killed_twice_ends_with_the_very_numbers_of_an_unbroken_one(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from safetensors.torch import load_file
+
+    overrides = (
+        *("env_tuning.deterministic=true", "env_tuning.threads=2", "trainer.val_before_train=true"),
+        *("trainer.save_freq=2", "trainer.test_freq=2", "trainer.total_training_steps=6"),
+        # Sampled validations: greedy ones would not notice another seed.
+        *("actor_rollout_ref.rollout.val_kwargs.do_sample=true", "actor_rollout_ref.rollout.val_kwargs.temperature=1"),
+    )
+    broken = tmp_path_factory.mktemp("broken")
+    shutil.copytree(folder, broken, dirs_exist_ok=True)
+    status, log = run_stage(folder, *overrides)
+    assert status == 0, log[-4000:]
+
+    # After the third step, which no checkpoint has; then right after the checkpoint of step 4, before its validation.
+    for moment in (happened(broken, "step", 3), happened(broken, "checkpoint", 3)):
+        status, log = run_stage(broken, *overrides, until=moment)
+        assert status == -signal.SIGKILL, log[-4000:]
+    status, log = run_stage(broken, *overrides)
+    assert status == 0, log[-4000:]
+
+    assert [event["step"] for event in events(broken, "ready")] == [0, 2, 4]
+    for name in ("step", "validation", "gate"):
+        assert last_records(broken, name) == last_records(folder, name), name
+    weights = [
+        load_file(run / "run" / "checkpoints" / "global_step_6" / "actor" / "huggingface" / "model.safetensors")
+        for run in (folder, broken)
+    ]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(weights[0][name].equal(weights[1][name]) for name in weights[0])
+    ends = [read_outcome(run / "run") for run in (folder, broken)]
+    assert ends[0] is not None
+    assert ends[1] is not None
+    assert (ends[0].step, ends[0].decision, ends[0].best_step) == (ends[1].step, ends[1].decision, ends[1].best_step)
+
+
+@pytest.mark.slow
+def test_a_run_whose_queue_is_killed_fails_by_name_in_bounded_time_and_goes_on_when_run_again(folder: Path) -> None:
+    import psutil
+
+    overrides = ("trainer.save_freq=1", "trainer.test_freq=-1", "trainer.total_training_steps=2")
+    saved = happened(folder, "checkpoint")
+    killed: list[int] = []
+
+    def kill_the_queue() -> bool:
+        if saved() and not killed:
+            children = psutil.Process().children(recursive=True)
+            killed.extend(child.pid for child in children if "TransferQueueController" in " ".join(child.cmdline()))
+            os.kill(killed[0], signal.SIGKILL)
+        return False
+
+    status, log = run_stage(folder, *overrides, until=kill_the_queue)
+    assert status == 1, log[-4000:]
+    said = [line for line in log.splitlines() if line.startswith("[env-tuning] error: ")]
+    assert said
+    assert "run the same command again" in said[-1]
+    status, log = run_stage(folder, *overrides)
+    assert status == 0, log[-4000:]
+    assert events(folder, "step")[-1]["step"] == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 
 import pytest
@@ -488,6 +488,34 @@ def test_a_requests_own_seed_decides_alone(model: PreTrainedModel) -> None:
     engine.run_until_idle()
     assert crowded.result().token_ids == alone.token_ids
     assert futures[0].result().token_ids != alone.token_ids
+
+
+def test_the_turns_of_an_episode_share_a_seed_but_no_draws(model: PreTrainedModel) -> None:
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.zero_()  # every token is as likely as any other, so the draws alone choose
+    engine = make_engine(model)
+    first, again, longer = (run(engine, prompt_of(length), seed=3).token_ids for length in (20, 20, 21))
+    assert first == again
+    assert not set(enumerate(first)) & set(enumerate(longer))
+
+
+def test_a_reproducible_engine_gives_the_same_bits_whatever_came_before_or_waits(model: PreTrainedModel) -> None:
+    def outputs(engine: RolloutEngine, chosen: Sequence[int]) -> dict[int, tuple[list[int], list[float]]]:
+        futures = {index: add(engine, prompt_of(30 + 9 * index), name=str(index), seed=index) for index in chosen}
+        engine.run_until_idle()
+        results = {index: future.result(timeout=0) for index, future in futures.items()}
+        return {index: (result.token_ids, result.log_probs) for index, result in results.items()}
+
+    engines = [make_engine(copy.deepcopy(model), reproducible=True, prefill_tokens=16) for _ in range(3)]
+    together = outputs(engines[0], range(8))
+    backwards = outputs(engines[1], range(7, -1, -1))
+    alone = {index: outputs(engines[2], [index])[index] for index in (5, 0, 5, 7)}
+    assert together == backwards
+    assert all(together[index] == output for index, output in alone.items())
+    engines[2].give_memory_back()
+    assert outputs(engines[2], [5])[5] == together[5]
+    assert engines[0].stats["reused_tokens"] == 0
 
 
 # The thread.

@@ -1,0 +1,86 @@
+"""What the training process settles before anything heavy starts, and how it words an end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("omegaconf")
+import toys
+from omegaconf import DictConfig, OmegaConf
+
+from env_tuning.curriculum.gate import Decision, Verdict
+from env_tuning.errors import UserError
+from env_tuning.outcome import OUTCOME_FILE, Outcome, write_outcome
+from env_tuning.verl_plugin.main import finished, in_one_line, settle_steps
+
+
+def config(
+    folder: Path, *, gate: dict[str, Any] | None = None, steps: int | None = None, epochs: int = 2
+) -> DictConfig:
+    """18 rows in batches of 4: four steps an epoch."""
+    return OmegaConf.create(
+        {
+            "env_tuning": {"gate": gate},
+            "data": {"train_files": str(toys.write_rows(folder / "train.parquet", 18)), "train_batch_size": 4},
+            "trainer": {"total_training_steps": steps, "total_epochs": epochs},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "steps", "settled"),
+    [
+        (None, None, (8, 2)),
+        (None, 5, (5, 2)),
+        (None, 9, (9, 3)),
+        ({}, None, (8, 2)),
+        ({"budget_steps": 6}, None, (6, 2)),
+        ({"budget_steps": 6}, 5, (5, 2)),
+        ({"budget_steps": 100}, None, (8, 2)),
+    ],
+)
+def test_steps_are_the_least_of_what_limits_them_and_epochs_suffice(
+    tmp_path: Path, gate: dict[str, Any] | None, steps: int | None, settled: tuple[int, int]
+) -> None:
+    composed = config(tmp_path, gate=gate, steps=steps)
+    settle_steps(composed)
+    assert (composed.trainer.total_training_steps, composed.trainer.total_epochs) == settled
+
+
+@pytest.mark.parametrize("gate", [{"windows": 3}, {"window": 0}, {"min_gain": "much"}])
+def test_a_gate_that_means_nothing_is_the_users_to_fix(tmp_path: Path, gate: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"env_tuning\.gate: "):
+        settle_steps(config(tmp_path, gate=gate))
+
+
+def test_a_run_that_ended_says_so_until_it_may_make_more_steps(tmp_path: Path) -> None:
+    assert finished(tmp_path, 4) == ""
+    decision = Decision(verdict=Verdict.BUDGET, reason="all 4 steps are done", step=4)
+    write_outcome(tmp_path, Outcome(step=4, total=4, decision=decision))
+    assert "ended at step 4 (budget: all 4 steps are done)" in finished(tmp_path, 4)
+    assert (tmp_path / OUTCOME_FILE).exists()
+    assert finished(tmp_path, 5) == ""
+    assert not (tmp_path / OUTCOME_FILE).exists()
+
+
+class ActorDiedError(Exception):
+    """By the name of Ray's."""
+
+
+def test_a_process_that_died_is_named() -> None:
+    text = (
+        "The actor died unexpectedly before finishing this task.\n\tclass_name: WorkerDict\n\tactor_id: 1\n\tpid: 77\n"
+    )
+    assert in_one_line(ActorDiedError(text)).startswith("the process WorkerDict (pid 77) died; run the same command")
+    assert in_one_line(ActorDiedError("The actor died.")) == "ActorDiedError: The actor died."
+
+
+def test_an_error_from_another_process_is_worded_as_if_it_were_from_this_one() -> None:
+    class Wrapper(Exception):
+        cause = ValueError("no such layer\nmore")
+
+    assert in_one_line(Wrapper("ray::TaskRunner.run() (pid=1)")) == "ValueError: no such layer"
+    assert in_one_line(RuntimeError()) == "RuntimeError: "
