@@ -1,4 +1,4 @@
-"""The command line: `env-tuning prepare`, `train`, `check`, `play` and `rows`.
+"""The command line: `env-tuning prepare`, `train`, `curriculum`, `audit`, `hints`, `check`, `play` and `rows`.
 
 Owns: arguments and exit statuses. Refuses: logic of its own; every command calls one function of a room.
 """
@@ -15,6 +15,7 @@ import typer
 from env_tuning import __version__
 from env_tuning.augmentation.cli import app as hints
 from env_tuning.errors import UserError
+from env_tuning.rewards.cli import audit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(hints, name="hints")
@@ -137,6 +138,9 @@ def rows(
 
     _import_from_here()
     typer.echo(f"{file}: {write_scenarios(name, file, split=split)} rows")
+
+
+app.command("audit")(audit)
 
 
 def _import_from_here() -> None:

@@ -44,6 +44,7 @@ def _check(config: Mapping[str, Any]) -> None:
         from env_tuning.rewards.registry import resolve_reward
 
         resolve_reward(config["env_tuning"]["reward"])
+    check_placement(config["env_tuning"])
     train = [task for file in files(data["train_files"]) for task in check_data(file, config)]
     validation = [task for file in files(data["val_files"]) for task in check_data(file, config)]
     check_batch(sum(row_count(file) for file in files(data["train_files"])), data["train_batch_size"])
@@ -80,6 +81,14 @@ def check_agent_loop(config: Mapping[str, Any]) -> None:
             "actor_rollout_ref.rollout.agent.default_agent_loop is single_turn_agent: nothing would be played; "
             "leave it at env_tuning"
         )
+
+
+def check_placement(settings: Mapping[str, Any]) -> None:
+    """A known placement; one by turns needs a reward that knows turns."""
+    from env_tuning.rewards.placement import Placement
+
+    if Placement.read(settings["reward_placement"]) is Placement.TURNS and settings["reward"] is None:
+        raise UserError("env_tuning.reward_placement=turns needs env_tuning.reward; set one, or reward_placement=last")
 
 
 def check_data(file: Path, config: Mapping[str, Any]) -> list[Any]:
@@ -177,6 +186,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "model_weights": recorded_weights(Path(actor["model"]["path"])),
         "train_files": {file.name: _sha256(file) for file in files(config["data"]["train_files"])},
         "reward": config["env_tuning"]["reward"],
+        "reward_placement": config["env_tuning"]["reward_placement"],
         "interactions": config["env_tuning"]["interactions"],
         "adv_estimator": config["algorithm"]["adv_estimator"],
         "rollouts_per_prompt": actor["rollout"]["n"],

@@ -97,7 +97,7 @@ def test_the_identity_changes_with_the_data(tmp_path, processed_data):
     file = tmp_path / "train.parquet"
     shutil.copy(processed_data / "bfcl_v3" / "train_format_75.parquet", file)
     config = {
-        "env_tuning": {"stage": "s", "reward": "format", "interactions": {}},
+        "env_tuning": {"stage": "s", "reward": "format", "reward_placement": "last", "interactions": {}},
         "data": {"train_files": str(file), "train_batch_size": 8, "seed": 1},
         "algorithm": {"adv_estimator": "grpo"},
         "actor_rollout_ref": {"model": {"path": "/m"}, "rollout": {"n": 8}, "actor": {"optim": {"lr": 1.0}}},
@@ -112,3 +112,11 @@ def test_the_identity_changes_with_the_data(tmp_path, processed_data):
 def test_fewer_rows_than_a_batch_are_named():
     with pytest.raises(UserError, match=r"3 training rows do not fill a batch of 4; set data\.train_batch_size=3"):
         preflight.check_batch(3, 4)
+
+
+def test_a_placement_is_known_and_has_a_reward_to_place():
+    preflight.check_placement({"reward": "progress", "reward_placement": "turns"})
+    with pytest.raises(ValueError, match="must be last or turns"):
+        preflight.check_placement({"reward": "progress", "reward_placement": "turn"})
+    with pytest.raises(UserError, match="needs env_tuning.reward"):
+        preflight.check_placement({"reward": None, "reward_placement": "turns"})

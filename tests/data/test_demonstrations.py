@@ -54,6 +54,23 @@ def test_a_turn_with_more_calls_than_steps_is_written_in_one_message(tasks):
     assert most in calls_per_message(messages)
 
 
+def test_faults_are_answered_by_the_environment_and_the_turn_still_ends_right(tasks):
+    answers = set()
+    for scenario in TRAIN[:20]:
+        messages = demonstration(tasks[Category.BASE.task_id(scenario)], faults=1.0)
+        contents = [message["content"] for message in messages if message["role"] == "user"]
+        turns = len(tasks[Category.BASE.task_id(scenario)].user_turns)
+        refused = [text for text in contents if "Format error" in text or "Error during execution" in text]
+        assert len(refused) == turns, "every turn begins with one message that goes wrong"
+        answers |= {text.split(":")[0] for text in refused}
+    assert answers == {"Format error", "Results of your calls"}
+
+
+def test_without_faults_nothing_goes_wrong(tasks):
+    messages = demonstration(tasks[Category.BASE.task_id(0)])
+    assert not any("Format error" in message["content"] for message in messages)
+
+
 @pytest.mark.parametrize("listing", ToolListing)
 def test_the_tools_are_shown_in_the_listing_that_was_asked_for(tasks, listing):
     system = demonstration(tasks[Category.BASE.task_id(0)], listing=listing)[0]["content"]
