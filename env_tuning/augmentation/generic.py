@@ -20,6 +20,7 @@ _NAMES_LISTED = 12
 _NAME_CHARACTERS = 48
 _ITEMS_CHECKED = 50
 _NEAR = 0.4
+_TRUST_IN_WORDS = 0.7
 _MISSING = object()
 
 Schema = Mapping[str, Any]
@@ -36,11 +37,19 @@ def _listed(names: Sequence[object]) -> str:
     return f"`{'`, `'.join(map(str, names[:_NAMES_LISTED]))}`"
 
 
-@functools.lru_cache(maxsize=4096)
-def nearest(name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    """The known names that look most like a wrong one, best first; none if none is near."""
-    pairs = _pairs(name)
-    scores = sorted((-_likeness(pairs, _pairs(candidate)), candidate) for candidate in known)
+@functools.lru_cache(maxsize=1024)
+def nearest(name: str, known: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """The known tools that a wrong name may mean, best first; none if none is near.
+
+    Args:
+        name: what was called.
+        known: name and description of every tool: a wrong name is misspelt, or says what the tool does.
+    """
+    pairs, words = _pairs(name), _words(name)
+    scores = sorted(
+        (-max(_likeness(pairs, _pairs(candidate)), _described_share(words, description)), candidate)
+        for candidate, description in known
+    )
     return tuple(candidate for score, candidate in scores[:_NAMES_SHOWN] if score <= -_NEAR)
 
 
@@ -54,6 +63,32 @@ def _pairs(name: str) -> frozenset[str]:
 def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
     """Dice's coefficient."""
     return 2 * len(one & other) / ((len(one) + len(other)) or 1)
+
+
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_SAY_NOTHING = frozenset(
+    {"get", "set", "do", "run", "the", "to", "of", "in", "by", "for", "from", "with", "and", "all"}
+)
+
+
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a name that say something, in small letters."""
+    found = (word.lower() for word in _WORD.findall(name))
+    return tuple(dict.fromkeys(word for word in found if len(word) > 1 and word not in _SAY_NOTHING))
+
+
+@functools.lru_cache(maxsize=1024)
+def _beginnings(description: str) -> frozenset[str]:
+    """All beginnings of the words of a description; the benchmark's start with what they say of the whole class."""
+    words = _WORD.findall(description.rpartition("Tool description:")[2].lower())
+    return frozenset(word[:end] for word in words for end in range(2, len(word) + 1))
+
+
+def _described_share(words: tuple[str, ...], description: str) -> float:
+    """How much of a name a description says, from 0 to 1; half of a name or less counts as nothing."""
+    known = _beginnings(description)
+    share = sum(word in known for word in words) / (len(words) or 1)
+    return share * _TRUST_IN_WORDS if share > 0.5 else 0.0
 
 
 _WORDS: Mapping[str, str] = MappingProxyType(
@@ -136,7 +171,8 @@ def _misfit(failure: Failure) -> tuple[str, Schema] | None:
 
 
 def _unknown_tool(failure: Failure) -> str:
-    near = nearest(failure.tool[:_NAME_CHARACTERS], tuple(failure.visible))
+    known = tuple((doc.name, doc.description) for doc in failure.visible.values())
+    near = nearest(failure.tool[:_NAME_CHARACTERS], known)
     if near:
         return f"There is no tool of that name. Similar ones in your list: {_listed(near)}. Check what they do first."
     return "There is no tool of that name. Use only the tools in your list, or say that none of them can do this."

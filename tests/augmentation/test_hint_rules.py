@@ -99,12 +99,25 @@ def test_a_call_that_works_gets_no_hint():
 
 
 def test_the_nearest_names_are_the_likeliest():
-    known = ("get_stock_info", "get_symbol_by_name", "trading_login", "place_order", "cancel_order")
+    names = ("get_stock_info", "get_symbol_by_name", "trading_login", "place_order", "cancel_order")
+    known = tuple((name, "") for name in names)
     assert generic.nearest("getStockInfo", known)[0] == "get_stock_info"
     assert generic.nearest("order_place", known)[0] == "place_order"
     assert generic.nearest("login", known) == ("trading_login",)
     assert generic.nearest("qqq", known) == ()
     assert generic.nearest("", known) == ()
+
+
+def test_a_name_that_says_what_a_tool_does_is_near_it():
+    class_of = "This tool belongs to the file system, which has files and directories. Tool description: "
+    known = (
+        ("ls", f"{class_of}List the contents of the current directory."),
+        ("mkdir", f"{class_of}Make a new directory."),
+        ("rm", f"{class_of}Remove a file."),
+    )
+    assert generic.nearest("list_dir", known)[0] == "ls"
+    assert generic.nearest("delete_everything", known) == ()
+    assert generic.nearest("removeFile", known) == ("rm",)
 
 
 @pytest.mark.parametrize(
