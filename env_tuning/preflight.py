@@ -16,6 +16,7 @@ from typing import Any
 
 from env_tuning.curriculum.results import recorded_weights
 from env_tuning.errors import UserError
+from env_tuning.interaction.base import make_interaction
 
 RUN_FILE = "run.json"
 
@@ -45,6 +46,8 @@ def _check(config: Mapping[str, Any]) -> None:
 
         resolve_reward(config["env_tuning"]["reward"])
     check_placement(config["env_tuning"])
+    for name, settings in config["env_tuning"]["interactions"].items():
+        make_interaction(name, settings["class_name"], settings.get("config") or {})
     train = [task for file in files(data["train_files"]) for task in check_data(file, config)]
     validation = [task for file in files(data["val_files"]) for task in check_data(file, config)]
     check_batch(sum(row_count(file) for file in files(data["train_files"])), data["train_batch_size"])

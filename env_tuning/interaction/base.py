@@ -6,6 +6,7 @@ Owns: what the agent loop may ask of an interaction. Refuses: verl imports, toke
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
@@ -59,3 +60,17 @@ class Interaction:
 
     async def finalize_interaction(self, instance_id: str, **kwargs: Any) -> None:
         """Forget the episode."""
+
+
+def make_interaction(name: str, class_name: str, config: Mapping[str, Any]) -> Interaction:
+    """The interaction of ``env_tuning.interactions.NAME``.
+
+    Raises:
+        ValueError: the class cannot be imported, or refuses its configuration.
+    """
+    module_name, _, attribute = class_name.replace(":", ".").rpartition(".")
+    try:
+        interaction_class = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"env_tuning.interactions.{name}.class_name={class_name}: {error}") from error
+    return interaction_class(dict(config))  # type: ignore[no-any-return]

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from pydantic import Field, model_validator
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetrics, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
-from env_tuning.interaction.base import Interaction
+from env_tuning.interaction.base import Interaction, make_interaction
 from env_tuning.rewards.numbers import logged_numbers
 from env_tuning.rewards.placement import Placement, place_by_turn
 from env_tuning.rewards.registry import Reward, resolve_reward
@@ -147,7 +146,7 @@ class InteractionAgentLoop(AgentLoopBase):
         kwargs = _interaction_kwargs(row)
         interaction = self._interaction(kwargs)
         episode = uuid4().hex
-        await interaction.start_interaction(episode, validate=validate, **kwargs)
+        await interaction.start_interaction(episode, validate=validate, step=_global_step(row), **kwargs)
         try:
             return await self._play(interaction, episode, sampling_params, row)
         finally:
@@ -331,8 +330,13 @@ def _placement(settings: Any) -> Placement:
 
 def _versions(versions: list[Any], row: Mapping[str, Any]) -> tuple[int, int]:
     """First and last weight version; verl's metrics need integers even of a server that reports none."""
-    known = [int(version) for version in versions if version is not None] or [int(row.get("global_steps", 0))]
+    known = [int(version) for version in versions if version is not None] or [_global_step(row)]
     return known[0], known[-1]
+
+
+def _global_step(row: Mapping[str, Any]) -> int:
+    """The training step that a row is played in."""
+    return int(row.get("global_steps", 0))
 
 
 def _interaction_kwargs(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -381,9 +385,4 @@ class _Frozen(dict):  # type: ignore[type-arg]
 @functools.cache
 def _interaction(name: str, class_name: str, config: _Frozen) -> Interaction:
     """One object per process and configuration: verl makes a loop per trajectory, interactions cache per task."""
-    module_name, _, attribute = class_name.replace(":", ".").rpartition(".")
-    try:
-        interaction_class = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"env_tuning.interactions.{name}.class_name={class_name}: {error}") from error
-    return interaction_class(dict(config))  # type: ignore[no-any-return]
+    return make_interaction(name, class_name, config)
