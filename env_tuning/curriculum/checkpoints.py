@@ -120,6 +120,13 @@ def rotate(root: Path, keep: int) -> None:
         remove_checkpoint(checkpoint_folder(root, step))
 
 
+def remove_after(root: Path, step: int) -> None:
+    """Remove the checkpoints of later steps: the run goes on from `step`, and the newest has to be its own."""
+    for later, folder in _folders(root).items():
+        if later > step:
+            remove_checkpoint(folder)
+
+
 def remove_checkpoint(folder: Path) -> None:
     """Remove a checkpoint; killed in the middle, what is left does not count as one."""
     (folder / MANIFEST).unlink(missing_ok=True)

@@ -268,6 +268,8 @@ class EnvTuningTrainer(PPOTrainerSync):
             if found.removed:
                 self._progress.tell("recovered", step=found.step, removed=found.removed)
         super()._load_checkpoint()
+        if self._keep:  # told to start over or from an older one: what came later is not of this run's past
+            checkpoints.remove_after(self._saves, self.global_steps)
 
     def _save_checkpoint(self) -> None:
         started, step = time.monotonic(), self.global_steps

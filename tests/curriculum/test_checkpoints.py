@@ -127,6 +127,13 @@ def test_rotation_counts_whole_checkpoints_and_orders_them_by_number(tmp_path: P
     assert complete_steps(tmp_path) == (10,)
 
 
+def test_a_run_that_starts_over_leaves_no_later_checkpoint_to_be_taken_for_its_own(tmp_path: Path) -> None:
+    for step in (2, 4, 10):
+        save(tmp_path, step)
+    checkpoints.remove_after(tmp_path, 4)
+    assert complete_steps(tmp_path) == (2, 4)
+
+
 def test_the_best_outlives_rotation_and_gives_way_to_a_better_one(tmp_path: Path) -> None:
     best = tmp_path / "best"
     for step in (2, 4):
