@@ -1,19 +1,22 @@
 """How a run ended: ``outcome.json`` of its output folder, there only when training ended regularly.
 
-Owns: the record, and whether it still holds when the same command is given again. Refuses: deciding that training ends
+Owns: the record, how it follows from the run's events and checkpoints, and whether it still holds when the same command
+is given again. Refuses: deciding that training ends
 (`curriculum.gate`, the trainer), verl imports. A run that was killed or failed has no outcome and is continued.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from env_tuning.atomic import replace_text
-from env_tuning.curriculum.gate import Decision, GateSettings, Verdict
+from env_tuning.curriculum import checkpoints
+from env_tuning.curriculum.gate import Decision, GateSettings, Verdict, best_step, history
+from env_tuning.verl_plugin.progress import validations
 
 OUTCOME_FILE = "outcome.json"
 
@@ -51,6 +54,62 @@ class Outcome:
     def from_dict(cls, data: Mapping[str, Any]) -> Outcome:
         """Inverse of `to_dict`."""
         return cls(**{**data, "decision": Decision.from_dict(data["decision"])})
+
+
+def conclude(
+    events: Iterable[Mapping[str, Any]],
+    metric: str,
+    decision: Decision | None,
+    *,
+    step: int,
+    total: int,
+    output: Path,
+    saves: Path,
+    best: Path,
+) -> Outcome:
+    """The outcome of a run that ended after `step`.
+
+    Args:
+        events: of its ``progress.jsonl``.
+        metric: what its validations are judged by.
+        decision: the gate's, None if the steps ran out.
+        step: the last update.
+        total: updates that the configuration allowed.
+        output: the run's output folder.
+        saves: the folder of its checkpoints.
+        best: the folder of its best checkpoint.
+    """
+    events = list(events)
+    measured = validations(events)
+    best_one = best_step(history(events, metric))
+    if decision is None:
+        reason = f"all {step} steps are done"
+        decision = Decision(verdict=Verdict.BUDGET, reason=reason, step=step, best_step=best_one)
+    checkpoint = _checkpoint_of(decision, saves, best)
+    return Outcome(
+        step=step,
+        total=total,
+        decision=decision,
+        best_step=best_one,
+        checkpoint=None if checkpoint is None else _relative(checkpoint, output),
+        checkpoint_step=None if checkpoint is None else checkpoints.step_of(checkpoint),
+        last_validation=measured[max(measured)] if measured else None,
+        best_validation=None if best_one is None else measured[best_one],
+    )
+
+
+def _checkpoint_of(decision: Decision, saves: Path, best: Path) -> Path | None:
+    """The best checkpoint after a fall-back, else the last one; the last one, too, where the best was lost."""
+    if decision.verdict is Verdict.FALL_BACK and decision.best_step is not None:
+        found = checkpoints.find(decision.best_step, best, saves)
+        if found is not None:
+            return found
+    steps = checkpoints.complete_steps(saves)
+    return checkpoints.checkpoint_folder(saves, steps[-1]) if steps else None
+
+
+def _relative(folder: Path, output: Path) -> str:
+    return str(folder.relative_to(output) if folder.is_relative_to(output) else folder)
 
 
 def read_outcome(folder: Path) -> Outcome | None:

@@ -31,7 +31,7 @@ from verl.utils import tensordict_utils as tu
 from verl.workers.rollout.llm_server import LLMServerClient
 
 from env_tuning.curriculum import checkpoints, gate
-from env_tuning.outcome import Outcome, write_outcome
+from env_tuning.outcome import conclude, write_outcome
 from env_tuning.verl_plugin import (
     registration,  # noqa: F401  (this process starts the rollout replicas)
 )
@@ -316,7 +316,13 @@ class EnvTuningTrainer(PPOTrainerSync):
             self._ask_gate()
         super().fit(agent_loop_manager)
         if not self.config.trainer.get("val_only", False):
-            write_outcome(self._output, self._outcome(self.global_steps - 1))
+            metric = (self._gate or gate.GateSettings()).metric
+            outcome = conclude(
+                read_events(self._progress.file), metric, self._decision,
+                step=self.global_steps - 1, total=self._total_steps,
+                output=self._output, saves=self._saves, best=self._best,
+            )  # fmt: skip
+            write_outcome(self._output, outcome)
 
     def _validation_is_due(self) -> bool:
         trainer, step = self.config.trainer, self.global_steps
@@ -337,10 +343,9 @@ class EnvTuningTrainer(PPOTrainerSync):
             return
         events = lasting(read_events(self._progress.file))
         decision = gate.decide(gate.history(events, self._gate.metric), self._gate)
-        if decision.best_step is None:  # an interaction of its own need not count what the default gate watches
-            self._progress.tell(
-                "warning", text=f"validations have no number {self._gate.metric} (env_tuning.gate.metric)"
-            )
+        if decision.best_step is None and len(validations(events)) == 1:
+            # Not an error: an interaction of its own need not count what the default gate watches.
+            self._progress.tell("warning", text=f"validations do not say {self._gate.metric} (env_tuning.gate.metric)")
         is_best, stops = decision.best_step == self.global_steps, decision.verdict is not gate.Verdict.CONTINUE
         if is_best or stops:
             folder = self._saved()
@@ -350,37 +355,6 @@ class EnvTuningTrainer(PPOTrainerSync):
         if stops:
             self._decision = decision
             self.total_training_steps = self.global_steps  # what verl's loop looks at before the next step
-
-    def _outcome(self, step: int) -> Outcome:
-        measured = self._validations()
-        metric = (self._gate or gate.GateSettings()).metric
-        best = gate.best_step(gate.history(read_events(self._progress.file), metric))
-        decision = self._decision or gate.Decision(
-            verdict=gate.Verdict.BUDGET, reason=f"all {step} steps are done", step=step, best_step=best
-        )
-        folder = self._result(decision)
-        return Outcome(
-            step=step,
-            total=self._total_steps,
-            decision=decision,
-            best_step=best,
-            checkpoint=None if folder is None else self._relative(folder),
-            checkpoint_step=None if folder is None else checkpoints.step_of(folder),
-            last_validation=measured[max(measured)] if measured else None,
-            best_validation=measured.get(best) if best is not None else None,
-        )
-
-    def _result(self, decision: gate.Decision) -> Path | None:
-        """The checkpoint to go on from."""
-        if decision.verdict is gate.Verdict.FALL_BACK and decision.best_step is not None:
-            best = checkpoints.find(decision.best_step, self._best, self._saves)
-            if best is not None:
-                return best
-        steps = checkpoints.complete_steps(self._saves)
-        return checkpoints.checkpoint_folder(self._saves, steps[-1]) if steps else None
-
-    def _relative(self, folder: Path) -> str:
-        return str(folder.relative_to(self._output) if folder.is_relative_to(self._output) else folder)
 
     # What is dumped -------------------------------------------------------------------------------------------
 
