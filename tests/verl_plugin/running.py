@@ -20,16 +20,10 @@ SECONDS = 300
 """The outer limit of one run: a deadlock inside verl must not hang the suite."""
 
 
-def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda: False) -> tuple[int, str]:
-    """Train the toy stage in a process group of its own; returns the exit status and the output.
-
-    As soon as `until` is true, the whole group is killed with SIGKILL.
-    """
-    command = [
-        *(sys.executable, "-m", "env_tuning.verl_plugin.main"),
-        *("--config-dir", str(PROJECT / "configs"), "--config-name", "stage1", "hardware=cpu"),
-        f"env_tuning.output_dir={folder / 'run'}",
-        f"actor_rollout_ref.model.path={folder / 'model'}",
+def toy_overrides(folder: Path) -> list[str]:
+    """What makes the toy stage of a stage: data and model of a folder, two quick steps."""
+    return [
+        "hardware=cpu",
         f"data.train_files={folder / 'train.parquet'}",
         f"data.val_files={folder / 'val.parquet'}",
         "+env_tuning.interactions.toy.class_name=toys:LetterInteraction",
@@ -46,14 +40,33 @@ def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda:
         "actor_rollout_ref.actor.optim.lr=3e-3",
         "trainer.val_before_train=false",
         "trainer.total_training_steps=2",
-        *overrides,
     ]
+
+
+def toy_environment() -> dict[str, str]:
+    """Variables of a run that finds the toys and nothing that an outer run set."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VERL_", "RAY_", "TQ_"))}
     environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])
+    return environment
+
+
+def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+    """Train the toy stage in a process group of its own; returns the exit status and the output.
+
+    As soon as `until` is true, the whole group is killed with SIGKILL.
+    """
+    command = [
+        *(sys.executable, "-m", "env_tuning.verl_plugin.main"),
+        *("--config-dir", str(PROJECT / "configs"), "--config-name", "stage1"),
+        f"env_tuning.output_dir={folder / 'run'}",
+        f"actor_rollout_ref.model.path={folder / 'model'}",
+        *toy_overrides(folder),
+        *overrides,
+    ]
     log = folder / "log.txt"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=PROJECT, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command, cwd=PROJECT, env=toy_environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
             deadline = time.monotonic() + SECONDS
