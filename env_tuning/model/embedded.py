@@ -56,7 +56,7 @@ def embedded_model(
     pieces: int = 4096,
     settings: WarmStart | None = None,
     variants: int = 3,
-    faults: float = 0.4,
+    faults: float = 0.7,
     listing: ToolListing = ToolListing.SIGNATURES,
     report: Callable[[str], None] = to_standard_error,
 ) -> Path:
