@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from env_tuning.augmentation.book import Augmentation
 from env_tuning.calls import ToolCall
@@ -57,8 +58,7 @@ class Rules:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Reaction:
+class Reaction(NamedTuple):
     """What follows an assistant message: the next message, or the end ("" then)."""
 
     over: bool
@@ -149,22 +149,25 @@ class Episode:
         results = [self._call(call) for call in runnable]
         hints = self._hints(runnable, results)
         self._called_in_turn = True
-        self._responses.extend(result.text for result in results)
-        failed = any(result.status is CallStatus.EXCEPTION for result in results)
-        outcome = StepOutcome.CALLS_FAILED if failed else StepOutcome.CALLS_OK
-        records = tuple(
-            [_record(call, result, hint) for call, result, hint in zip(runnable, results, hints, strict=True)]
-            + [_record(call, None) for call in excess]
-        )
-        shown = [self._shown(result.text) for result in results]
-        hits = [LimitHit.RESULT_CHARACTERS for result, text in zip(results, shown, strict=True) if result.text != text]
-        if any(hints):
+        outcome = StepOutcome.CALLS_OK
+        records: list[CallRecord] = []
+        shown: list[str] = []
+        hits: list[LimitHit] = []
+        for call, result, hint in zip(runnable, results, hints, strict=True):
+            self._responses.append(result.text)
+            records.append(_record(call, result, hint))
+            if result.status is CallStatus.EXCEPTION:
+                outcome = StepOutcome.CALLS_FAILED
+            seen = self._shown(result.text)
+            if seen is not result.text:
+                hits.append(LimitHit.RESULT_CHARACTERS)
             # After the cut of a long result, so that a hint is always whole.
-            shown = list(map(_with_hint, shown, hints))
+            shown.append(seen if hint is None else _with_hint(seen, hint))
+        records += [_record(call, None) for call in excess]
         if excess:
             shown += [f"Not run: at most {limit} calls run in one message."] * len(excess)
             hits.append(LimitHit.CALLS_PER_STEP)
-        return self._go_on(text, outcome, records, self._protocol.observation(shown), tuple(hits))
+        return self._go_on(text, outcome, tuple(records), self._protocol.observation(shown), tuple(hits))
 
     def _call(self, call: ToolCall) -> ToolResult:
         # A tool that is held back does not exist yet, also for a model that guesses its name.

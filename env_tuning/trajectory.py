@@ -1,7 +1,8 @@
 """What happened in one episode, as data: steps, verdicts of turns, why it stopped.
 
-Owns: the records and their JSON form. Refuses: logic. Rewards, reports and evaluation read these records and
-nothing else. A *step* is one assistant message, a *turn* one user request, an *episode* all turns of one task.
+Owns: the records and their JSON form. Refuses: logic. Rewards, reports and evaluation read these records and nothing
+else. Those of which an episode makes many are named tuples, which cost a quarter of a frozen dataclass to make. A *step*
+is one assistant message, a *turn* one user request, an *episode* all turns of one task.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NamedTuple
 
 
 class StepOutcome(enum.Enum):
@@ -93,8 +94,7 @@ class Hint:
     text: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class CallRecord:
+class CallRecord(NamedTuple):
     """One executed or refused call and its raw result (None when it was not run)."""
 
     name: str
@@ -106,8 +106,7 @@ class CallRecord:
     """What was shown after the result; `result` itself stays raw."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepRecord:
+class StepRecord(NamedTuple):
     """One assistant message, what it did, and what the model saw next."""
 
     turn: int
@@ -124,8 +123,7 @@ class StepRecord:
     """What was shown after the feedback on a message that broke the protocol."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TurnVerdict:
+class TurnVerdict(NamedTuple):
     """The judge's word on one closed turn."""
 
     turn: int
@@ -159,7 +157,7 @@ class Trajectory:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; enums become their values."""
-        return _plain(asdict(self))  # type: ignore[no-any-return]
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -186,6 +184,10 @@ class Trajectory:
 def _plain(value: Any) -> Any:
     if isinstance(value, enum.Enum):
         return value.value
+    if isinstance(value, Hint):
+        return asdict(value)
+    if isinstance(value, CallRecord | StepRecord | TurnVerdict):
+        return {name: _plain(item) for name, item in zip(value._fields, value, strict=True)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
