@@ -1,8 +1,8 @@
 """What happened in one episode, as data: steps, verdicts of turns, why it stopped.
 
 Owns: the records and their JSON form. Refuses: logic. Rewards, reports and evaluation read these records and nothing
-else. Those of which an episode makes many are named tuples, which cost a quarter of a frozen dataclass to make. A *step*
-is one assistant message, a *turn* one user request, an *episode* all turns of one task.
+else. Those of which an episode makes many are named tuples, a quarter of a frozen dataclass to make. A *step* is one
+assistant message, a *turn* one user request, an *episode* all turns of one task.
 """
 
 from __future__ import annotations

@@ -14,11 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 import stage_player
+from omegaconf import OmegaConf
 from stage_player import finish
 
+from env_tuning import launch
+from env_tuning.curriculum import runner
 from env_tuning.curriculum.plan import plan_of, read_plan, split_overrides
 from env_tuning.curriculum.results import hash_weights, read_result, stage_result
 from env_tuning.errors import UserError
+from env_tuning.verl_plugin.compose import compose_config
+from env_tuning.verl_plugin.main import complete
 
 PROJECT = Path(__file__).parents[1]
 
@@ -90,6 +95,28 @@ def test_overrides_of_the_plan_and_of_the_stages_are_told_apart():
     mine, others = split_overrides(["hardware=cpu", "curriculum.retries=0", "+curriculum.ray.x=1", "data.seed=2"])
     assert mine == ["curriculum.retries=0", "+curriculum.ray.x=1"]
     assert others == ["hardware=cpu", "data.seed=2"]
+
+
+def test_the_scripts_and_the_curriculum_start_the_same_stages(tmp_path, monkeypatch):
+    """Launch by launch: the same composed configuration, down to the last key."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENV_TUNING_HOME", str(PROJECT))
+    monkeypatch.setattr(launch, "gpu_count", lambda: 0)
+    monkeypatch.setattr(launch, "_make_data", lambda folder, environ: None)
+    planned = read_plan(PROJECT / "configs", "curriculum", [])
+    environ = {"MODEL": "/models/base"}
+    for position, stage in enumerate(planned.stages):
+        parent = stage_result(planned.folder(planned.stages[position - 1])) if position else None
+        by_script = launch.plan(stage.config, ["data.seed=3"], environ if position == 0 else {})
+        by_plan = runner.plan_stage(planned, stage, ["data.seed=3"], environ, parent)
+        composed = []
+        for planned_launch in (by_script, by_plan):
+            config = compose_config(planned_launch.config_dir, planned_launch.config_name, planned_launch.overrides)
+            complete(config)
+            composed.append(OmegaConf.to_container(config, resolve=True))
+        assert composed[0] == composed[1]
+        assert composed[0]["env_tuning"]["stage"] == stage.name
+        finish(planned.folder(stage))
 
 
 @pytest.fixture
