@@ -13,16 +13,13 @@ which a resumed run makes up for before it trains on.
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import register_trainer
@@ -32,71 +29,16 @@ from verl.workers.rollout.llm_server import LLMServerClient
 
 from env_tuning.curriculum import checkpoints, gate
 from env_tuning.outcome import conclude, write_outcome
-from env_tuning.verl_plugin import (
-    registration,  # noqa: F401  (this process starts the rollout replicas)
-)
+from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
+from env_tuning.verl_plugin.direct_client import DirectClient
 from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
-from env_tuning.verl_plugin.router import LightRouter
-from env_tuning.verl_plugin.seeds import arrival_free_order
+from env_tuning.verl_plugin.samples import ObservedBuffer, read_records
 from env_tuning.verl_plugin.watchdog import watched
 
 NAME = "env_tuning"
 
 _POLL_SECONDS = 0.05
-
-
-class DirectClient(LLMServerClient):
-    """Calls the servers without asking a router actor first: two remote calls less per message.
-
-    Right only where all agent loops share this one object, which is the case in `LocalLoops`. Requests keep the id
-    of their episode, so that a server may keep the episode's cache.
-    """
-
-    def __init__(self, config: DictConfig, load_balancer_handle: Any, servers: Mapping[str, Any]) -> None:
-        super().__init__(config, load_balancer_handle)
-        self._router = LightRouter(servers)
-
-    async def _acquire_server(self, request_id: str, **_: Any) -> tuple[str, Any]:
-        return self._router.acquire_server(request_id)
-
-    def _release_server(self, server_id: str, request_id: str | None = None) -> None:
-        self._router.release_server(server_id)
-
-    def _vllm_request_id(self, request_id: str) -> str:
-        return request_id
-
-    def release(self, request_id: str) -> None:
-        """Tell the episode's server that the episode is over. Not awaited: nothing depends on it."""
-        server = self._router.forget(request_id)
-        if server is not None and hasattr(server, "release"):
-            server.release.remote(request_id)
-
-
-class ObservedBuffer:
-    """verl's replay buffer, whose samples are shown to the trainer before anything else happens to them."""
-
-    def __init__(self, buffer: Any, *, failed: Callable[[int], None], sampled: Callable[[Any], None]) -> None:
-        """Call `failed` with the number of failed groups, then `sampled` with the batch, after every sample."""
-        self._buffer = buffer
-        self._failed = failed
-        self._sampled = sampled
-
-    def sample(self, *, global_steps: int, partition_id: str, batch_size: int) -> tuple[Any, dict[str, Any]]:
-        """See `verl.trainer.ppo.v1.replay_buffer.ReplayBuffer.sample`."""
-        try:
-            batch, metrics = self._buffer.sample(
-                global_steps=global_steps, partition_id=partition_id, batch_size=batch_size
-            )
-        finally:  # verl itself raises when every group failed, without the reason
-            self._failed(len(self._buffer.failure_keys[partition_id]))
-        # Rows come in the order in which episodes happened to end, and sums depend on the order.
-        batch.reorder(arrival_free_order(batch.keys))
-        self._sampled(batch)
-        return batch, metrics
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._buffer, name)
 
 
 @register_trainer(NAME)
@@ -191,7 +133,7 @@ class EnvTuningTrainer(PPOTrainerSync):
             ) from (errors[0] if errors else None)
 
     def _on_sampled(self, batch: Any) -> None:
-        records = _read_records(batch)
+        records = read_records(batch)
         (self._validation if batch.partition_id == "val" else self._records).extend(records)
 
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
@@ -372,41 +314,6 @@ class EnvTuningTrainer(PPOTrainerSync):
             future for future in self._dump_futures if not (future.done() and future.result() is None)
         ]
         self._dump_futures.append(self._dump_executor.submit(_write_lines, path, lines))
-
-
-def _read_records(batch: Any) -> list[EpisodeRecord]:
-    """The trajectories of a sampled batch; empty when their rewards are not known yet (a colocated reward model)."""
-    keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
-    if not keys:
-        return []
-    fields = ["rm_scores", "data_source", "extra_fields"]
-    data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=fields)
-    if "rm_scores" not in data.keys():  # noqa: SIM118  (a TensorDict iterates over rows)
-        return []
-    scores = [float(row.sum()) for row in data["rm_scores"]]
-    sources = list(data["data_source"])
-    records = []
-    for key, score, source, extra in zip(keys, scores, sources, list(data["extra_fields"]), strict=True):
-        uid, _, rest = key.partition("_")
-        extra = getattr(extra, "data", extra)
-        text = extra.get("trajectory_json")
-        records.append(
-            EpisodeRecord(
-                uid=uid,
-                group=int(rest.partition("_")[0]),
-                data_source=str(getattr(source, "data", source)),
-                score=score,
-                numbers=_numbers(extra.get("reward_extra_info") or {}),
-                trained_tokens=int(extra.get("trained_tokens", 0)),
-                response_tokens=int(extra.get("response_tokens", 0)),
-                trajectory=None if text is None else json.loads(text),
-            )
-        )
-    return records
-
-
-def _numbers(info: Mapping[str, Any]) -> dict[str, float]:
-    return {key: float(value) for key, value in info.items() if isinstance(value, int | float | np.number)}
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:
