@@ -44,7 +44,7 @@ class EngineConfig:
         seed: Seed of every draw that has no seed of its own.
         reproducible: One request at a time, each computed from nothing and in tensors of the same shapes: the output
             of a request with a seed then depends on weights and request alone, to the last bit, whatever came before
-            or waits. `max_slots`, `prefill_tokens` and `keep_kv` do not count then. Slower, the more so with many slots.
+            or waits. `max_slots`, `prefill_tokens` and `keep_kv` do not count then. Slower.
     """
 
     max_slots: int = 64
