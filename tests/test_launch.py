@@ -59,7 +59,7 @@ def test_an_unknown_stage_lists_the_stages(project):
 
 
 def test_a_stage_starts_from_the_result_of_the_one_it_follows(project):
-    with pytest.raises(UserError, match="stage2 starts from the result of stage1: .*outputs/stage1 holds no finished"):
+    with pytest.raises(UserError, match=r"stage2 starts from the result of stage1: .*outputs/stage1 holds no finished"):
         launch.plan("stage2", [], {})
     weights = project / "outputs" / "stage1" / "checkpoints" / "global_step_3" / "actor" / "huggingface"
     weights.mkdir(parents=True)

@@ -118,5 +118,5 @@ def test_a_placement_is_known_and_has_a_reward_to_place():
     preflight.check_placement({"reward": "progress", "reward_placement": "turns"})
     with pytest.raises(ValueError, match="must be last or turns"):
         preflight.check_placement({"reward": "progress", "reward_placement": "turn"})
-    with pytest.raises(UserError, match="needs env_tuning.reward"):
+    with pytest.raises(UserError, match=r"needs env_tuning\.reward"):
         preflight.check_placement({"reward": None, "reward_placement": "turns"})
