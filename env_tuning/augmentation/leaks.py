@@ -27,7 +27,9 @@ class LeakCheck:
         """Read the solution's calls and values, and the names of all tools there are."""
         self._task = task
         calls = [parse_call(text) for turn in task.ground_truth for text in turn]
-        self._calls = [(call.name, tuple(_values((*call.positional, *call.arguments.values())))) for call in calls]
+        self._calls = [
+            (call.name, tuple(argument_values((*call.positional, *call.arguments.values())))) for call in calls
+        ]
         self._values = sorted({value for _, values in self._calls for value in values})
         self._own = frozenset(tool.name for tool in task.tools)
         self._tools = self._own | _all_tools()
@@ -47,17 +49,17 @@ class LeakCheck:
     def _violations(self, text: str, turn: int, seen: Iterable[str]) -> Iterator[str]:
         held_back = self._task.held_back(turn)
         for name in sorted(held_back):
-            if _holds(text, name):
+            if holds(text, name):
                 yield f"names {name!r}, which the task holds back at turn {turn}"
         for name in sorted(self._tools - self._own):
-            if name in text and _is_named(text, name):
+            if name in text and names_tool(text, name):
                 yield f"names {name!r}, which the task does not have"
         told: tuple[str, ...] | None = None
         for value in self._values:
-            if not _holds(text, value):
+            if not holds(text, value):
                 continue
             told = (*seen, self._visible_documents(turn)) if told is None else told
-            if not any(_holds(part, value) for part in told):
+            if not any(holds(part, value) for part in told):
                 yield f"contains {value!r}, a value of the solution that the model has not seen"
         yield from self._complete_calls(text)
 
@@ -70,7 +72,7 @@ class LeakCheck:
         for name, values in self._calls:
             # A full stop is in every sentence, and also a path.
             written = [value for value in values if any(map(str.isalnum, value))]
-            if written and _is_named(text, name) and all(_holds(text, value) for value in values):
+            if written and names_tool(text, name) and all(holds(text, value) for value in values):
                 yield f"gives away the solution's call of {name!r}"
 
     def _visible_documents(self, turn: int) -> str:
@@ -84,22 +86,22 @@ def leaks(text: str, task: Task, turn: int, seen: Sequence[str]) -> tuple[str, .
     return LeakCheck(task).violations(text, turn, seen)
 
 
-def _values(arguments: Iterable[Any]) -> Iterator[str]:
+def argument_values(arguments: Iterable[Any]) -> Iterator[str]:
     """Every text and number in a call's arguments, as it would stand in a sentence."""
     for argument in arguments:
         if isinstance(argument, bool) or argument is None:
             continue
         if isinstance(argument, Mapping):
-            yield from _values(argument.values())
+            yield from argument_values(argument.values())
         elif isinstance(argument, list | tuple):
-            yield from _values(argument)
+            yield from argument_values(argument)
         elif isinstance(argument, float) and argument.is_integer():
             yield str(int(argument))
         elif text := str(argument).strip().casefold():
             yield text
 
 
-def _holds(text: str, word: str) -> bool:
+def holds(text: str, word: str) -> bool:
     """Whether a text holds a word or phrase as a whole, in any case."""
     start = (folded := text.casefold()).find(word := word.casefold())
     while start >= 0:
@@ -116,10 +118,10 @@ def _joins(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-def _is_named(text: str, tool: str) -> bool:
+def names_tool(text: str, tool: str) -> bool:
     """Whether a text means the tool: some tools are called by common words, and then only code counts."""
     if "_" in tool or tool != tool.lower():
-        return _holds(text, tool)
+        return holds(text, tool)
     return f"`{tool}`" in text or f"'{tool}'" in text or re.search(rf"\b{re.escape(tool)}\s*\(", text) is not None
 
 

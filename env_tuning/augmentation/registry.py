@@ -11,7 +11,9 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from env_tuning.augmentation import generic
 from env_tuning.augmentation.rules import HintRule
@@ -40,7 +42,8 @@ def rules_of(name: str) -> tuple[HintRule, ...]:
     """The rules of one tool class: ours for the benchmark's classes, else what the class itself has in ``hints``.
 
     Raises:
-        ValueError: no such class, or rules that do not fit it; the message names the rule.
+        ValueError: no such class, rules that do not fit it, or a file of rules that cannot be read; the message names
+            the rule.
     """
     found = tool_class(name)
     module = RULE_MODULES.get(name)
@@ -50,13 +53,26 @@ def rules_of(name: str) -> tuple[HintRule, ...]:
 
 
 def _own_hints(found: type[ToolClass]) -> tuple[HintRule, ...]:
-    """What an author wrote: ``hints``, a class method that returns rules, or an attribute that holds them."""
+    """What an author wrote: ``hints``, a class method that returns rules, or an attribute that holds them.
+
+    The name of a file beside the class's module, alone or among the rules, stands for the reviewed rules in it.
+    """
     # A tool may have this name, too: a plain method is what the model calls, not what it is told.
     given = None if "hints" in found.tools else inspect.getattr_static(found, "hints", None)
     if given is None:
         return ()
     value = getattr(found, "hints")  # noqa: B009 (an optional attribute, unknown to ToolClass)
-    return tuple(value() if callable(value) else value)
+    value = value() if callable(value) else value
+    items = (value,) if isinstance(value, str | Path) else tuple(value)
+    return tuple(rule for item in items for rule in _rules_behind(item, found))
+
+
+def _rules_behind(item: Any, found: type[ToolClass]) -> tuple[Any, ...]:
+    if not isinstance(item, str | Path):
+        return (item,)
+    from env_tuning.augmentation.rule_file import reviewed_rules
+
+    return reviewed_rules(Path(inspect.getfile(found)).parent / item, found.__name__, tuple(found.tools))
 
 
 def _check(name: str, found: type[ToolClass], rules: tuple[HintRule, ...]) -> None:

@@ -88,6 +88,11 @@ _PLAIN = re.compile(r"""[\w\s'":,;/<>=-]*""")
 """Patterns that mean themselves."""
 
 
+def plain_pattern(text: str) -> str:
+    """The pattern that means this text, as plain as it can be."""
+    return text if _PLAIN.fullmatch(text) else re.escape(text)
+
+
 @dataclass(frozen=True, kw_only=True)
 class HintRule:
     """One error and what to say about it.
