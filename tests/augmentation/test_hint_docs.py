@@ -5,9 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hinting import hint_after, task_of
+from typer.main import get_command
 
+from env_tuning.augmentation.cli import app
 from env_tuning.augmentation.coverage import table
+from env_tuning.augmentation.rule_file import reviewed_rules
 from env_tuning.environments.schemas import tool_docs_of
 from env_tuning.environments.tool_class import ToolClass
 
@@ -37,3 +41,22 @@ def test_the_example_of_an_own_class_hints(monkeypatch: pytest.MonkeyPatch, tmp_
     assert (hint.rule, hint.text.startswith("Only a parked car")) == ("garage.leave.missing", True)
     assert hint_after(task, ("leave", {"number": "AB 12"}))[1].rule == "generic.unexpected_argument"
     del sys.modules["hinted_garage"]
+
+
+def test_every_option_of_the_proposing_command_on_the_page_exists():
+    section = PAGE.partition("## Hints for an environment of your own, proposed")[2].partition("\n## ")[0]
+    command = get_command(app).commands["propose"]
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert set(re.findall(r"--[a-z][a-z-]+", section)) <= known
+
+
+def test_the_entry_of_the_page_is_a_rule_once_it_is_reviewed(tmp_path: Path):
+    (entry,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    file = tmp_path / "garage_hints.yaml"
+    file.write_text(entry, encoding="utf-8")
+    assert reviewed_rules(file, "Garage", ("leave",)) == ()
+    data = yaml.safe_load(entry)
+    data["hints"][0]["reviewed"] = True
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    (rule,) = reviewed_rules(file, "Garage", ("leave",))
+    assert rule.search('{"error": "No such car."}')

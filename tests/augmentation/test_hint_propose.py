@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -94,6 +95,9 @@ def test_a_run_means_its_rollouts_and_validation_has_to_be_named(run):
         ("Error during execution: not in ['a', 'b']", {}, "Error during execution: not in [‹text›, ...]"),
         ('{"error": "I can\'t, I don\'t"}', {}, '{"error": "I can\'t, I don\'t"}'),
         ('{"error": 404}', {}, '{"error": 404}'),
+        ('{"done": false, "error": "Booking not found"}', {}, '{"done": false, "error": "Booking not found"}'),
+        ('{"error": "cat: \'a.txt\': no"}', {"name": "a.txt"}, '{"error": "cat: \'‹name›\': no"}'),
+        ('{"error": "The mode \\"fast\\" is off"}', {}, '{"error": "The mode ‹text› is off"}'),
         ('{"error": "x 1 y"}', {"odd name 1": "x 1"}, '{"error": "x 1 y"}'),
     ],
 )
@@ -249,6 +253,9 @@ def test_a_reviewed_entry_that_is_no_rule_is_named(hinted_garage, tmp_path):
     file.write_text(file.read_text(encoding="utf-8").replace("kind: suggest_pre", "kind: pre"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"garage_hints.yaml: hint 'garage.leave.no_such_car'.*prerequisite"):
         rules_of(hinted_garage)
+    file.unlink()
+    with pytest.raises(ValueError, match=r"garage_hints.yaml cannot be read: No such file"):
+        rules_of(hinted_garage)
 
 
 @pytest.mark.parametrize("text", ["hints: [1]", "hints: {}", "other: []", "[]", "{", "hints: !!python/object:os.x []"])
@@ -307,3 +314,10 @@ def test_conditions_on_arguments_decide_between_causes(sites):
         made.when(Failure(tool="leave", arguments=arguments, error="x: no such car.", visible={}))
         for arguments in ({"plate": "A 1"}, {"plate": "A1"}, {"plate": "A 1-"}, {"plate": "A 1", "row": 1}, {})
     ] == [True, False, False, False, False]
+
+
+def test_proposing_loads_nothing_of_the_training_stack():
+    modules = ", ".join(f"env_tuning.augmentation.{name}" for name in ("proposals.proposing", "rule_file", "registry"))
+    code = f"import sys, {modules}; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"verl", "torch", "ray", "transformers", "pandas", "pyarrow"} & set(loaded)

@@ -158,7 +158,8 @@ class SiteChecks:
     def __init__(self, site: ErrorSite) -> None:
         """Prepare the leak check of every task among the examples."""
         self._site = site
-        self._tools = tuple(tool_class(site.tool_class).tools)
+        own = (tool.name for failure in site.examples for tool in failure.task.tools)
+        self._tools = tuple(dict.fromkeys((*tool_class(site.tool_class).tools, *own)))
         self._leaks = {failure.task.id: LeakCheck(failure.task) for failure in site.examples}
 
     def problems(self, rule: RuleText) -> tuple[str, ...]:

@@ -96,8 +96,10 @@ def _form(properties: Sequence[str]) -> str:
 
 
 def _about(site: ErrorSite) -> str:
-    tools = {tool.name: tool for failure in site.examples for tool in failure.task.tools}
-    documents = [f"- {name}: {_first_sentence(tool)}" for name, tool in tools.items() if name != site.tool]
+    tools = {tool.name: tool for tool in site.examples[0].task.tools}
+    # What a hint may build on is there in all of the tasks.
+    common = set(tools).intersection(*({tool.name for tool in failure.task.tools} for failure in site.examples))
+    documents = [f"- {name}: {_first_sentence(tools[name])}" for name in tools if name in common - {site.tool}]
     return "\n".join(
         [
             f"The tool that failed: {_cut(tools[site.tool].json, 4 * _CHARACTERS)}",

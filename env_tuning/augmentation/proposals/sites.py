@@ -21,7 +21,8 @@ EXAMPLES = 40
 _TEMPLATE_CHARACTERS = 300
 _HOLE = re.compile(r"‹[^›]*›")
 _CUT_HOLE = re.compile(r"‹[^›]*$")
-_QUOTED = re.compile(r"""(?<![\w\\])(\\?["'`])(?!\s)[^"'`\\\n]{1,200}\1(?!\w)""")
+_QUOTED = re.compile(r"""(?<![\w\\])(\\?["'`])(?!\s)[^"'`\\\n‹]{1,200}\1(?!\w)""")
+_QUOTED_IN_JSON = re.compile(r"""(?<!\w)(\\"|['`])(?!\s)[^"'`\\\n‹]{1,200}\1(?!\w)""")
 _LISTED = re.compile(r"(‹text›|‹number›)(?:, ?(?:‹text›|‹number›))+")
 _NUMBER = re.compile(r"(?<![\w‹])-?\w*\d[\w.]*(?<!\.)")
 _WRAPPING = re.compile(r"""^(?:Error during execution: |\{"error": "?|\[?\{'error': ['"]?)|(?:"|')?\}\]?$""")
@@ -105,7 +106,9 @@ def error_template(result: str, arguments: Mapping[str, Any]) -> str:
     }
     for text in sorted(found, key=len, reverse=True):
         template = _with_hole(template, text, f"‹{found[text]}›")
-    template = _LISTED.sub(r"\1, ...", _NUMBER.sub("‹number›", _without_quotes(template)))
+    # The quotes of JSON hold whole errors.
+    quoted = _QUOTED_IN_JSON if _is_json_object(result) else _QUOTED
+    template = _LISTED.sub(r"\1, ...", _NUMBER.sub("‹number›", quoted.sub("‹text›", template)))
     # An error such as 404 is not a number among others.
     if not error_words(template):
         template = result
@@ -118,11 +121,11 @@ def _with_hole(template: str, text: str, hole: str) -> str:
     return re.sub(pattern, lambda match: match[0] if match[0].startswith("‹") else hole, template)
 
 
-def _without_quotes(template: str) -> str:
-    """Quoted texts become holes, but not the key and the whole text of ``{"error": "..."}``."""
-    opening = _WRAPPING.match(template)
-    start = opening.end() if opening else 0
-    return template[:start] + _QUOTED.sub("‹text›", template[start:])
+def _is_json_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _spellings(value: Any) -> Iterable[str]:
