@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -308,3 +312,33 @@ def test_the_command_asks_writes_and_says_what_it_cost(sites, tmp_path, monkeypa
     assert "800 prompt tokens, 80 completion tokens" in result.output
     assert KEY not in result.output + json.dumps(read_entries(tmp_path / "hints.yaml"))
     assert server.keys[0] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_command_goes_on_where_it_was(sites, tmp_path, how):
+    stopped = threading.Event()
+
+    def hangs_after_the_first_site(body, number):
+        if site_of(body) != "leave" and not stopped.is_set():
+            stopped.wait(30)
+        return good(body, number) if site_of(body) == "leave" else written(need_augmentation=False)
+
+    file = tmp_path / "hints.yaml"
+    with stub(hangs_after_the_first_site) as server:
+        command = [sys.executable, "-m", "env_tuning.cli", "hints", "propose", str(tmp_path / "run"), "--tasks", NAME]
+        command += ["--file", str(file), "--base-url", server.url, "--concurrency", "2"]
+        surroundings = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        first = subprocess.Popen(command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        deadline = time.monotonic() + 60
+        while not file.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.send_signal(how)
+        said, _ = first.communicate(timeout=30)
+        stopped.set()
+        assert "Traceback" not in said
+        assert len(read_entries(file)["hints"]) == 1
+        before = len(server.judges)
+        second = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=60)
+        assert second.returncode == 0, second.stdout + second.stderr
+        assert len(server.judges) == before == 1
+    assert "2 not_needed, 0 rejected, 0 failed, 1 done before" in second.stdout
