@@ -55,7 +55,7 @@ def rules_of(name: str) -> tuple[HintRule, ...]:
 def _own_hints(found: type[ToolClass]) -> tuple[HintRule, ...]:
     """What an author wrote: ``hints``, a class method that returns rules, or an attribute that holds them.
 
-    The name of a file beside the class's module, alone or among the rules, stands for the reviewed rules in it.
+    The name of a YAML file beside the class's module, alone or among the rules, stands for the reviewed rules in it.
     """
     # A tool may have this name, too: a plain method is what the model calls, not what it is told.
     given = None if "hints" in found.tools else inspect.getattr_static(found, "hints", None)
@@ -68,7 +68,7 @@ def _own_hints(found: type[ToolClass]) -> tuple[HintRule, ...]:
 
 
 def _rules_behind(item: Any, found: type[ToolClass]) -> tuple[Any, ...]:
-    if not isinstance(item, str | Path):
+    if not isinstance(item, str | Path) or Path(item).suffix not in (".yaml", ".yml"):
         return (item,)
     from env_tuning.augmentation.rule_file import reviewed_rules
 
