@@ -37,14 +37,14 @@ class ImperfectDemonstrationError(ValueError):
     """The episode did not end with every turn correct, so its messages must not be imitated."""
 
 
-# Thoughts name no function: a tiny model would have to be right twice, and every token costs time in all later runs.
-_CALL_THOUGHTS = ("I call a function.", "This needs a function.", "There is something to do.")
-_DONE_THOUGHTS = ("The request is fulfilled.", "All of it is done.", "Nothing is left to do.")
-_DONE_ANSWERS = ("It is done.", "Done, as you asked.", "Your request is fulfilled.")
-_NO_TOOL_THOUGHTS = ("No function in my list does this.", "I have no function for this.")
-_NO_TOOL_ANSWERS = ("I have no function that can do this.", "None of my functions can do that.")
-_ASK_THOUGHTS = ("A value that I need is missing.", "I cannot call anything without more details.")
-_ASK_ANSWERS = ("Which value should I use? Please give me the missing details.", "Please tell me the missing details.")
+# Thoughts name no function: a tiny model would have to be right twice, and every token costs time in later runs. One
+# wording each: every free choice of words is noise in the gradients of a later run with few rollouts.
+_CALL_THOUGHT = "I call a function."
+_DONE = ("The request is fulfilled.", "It is done.")
+_NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
+_ASK = ("A value that I need is missing.", "Please tell me the missing details.")
+_HASTY_THOUGHT = "Quick, it will be fine."
+_HASTY_ENDINGS = ("", "<tool_call>[", "It is done.", "<answer>")
 
 
 def demonstration(
@@ -66,13 +66,13 @@ def demonstration(
         pacing: how the calls of a turn are spread over messages. A turn whose calls would not fit into the steps of
             a turn is written in one message.
         listing: how the tools are shown.
-        seed: chooses the wording and, with `Pacing.MIXED`, the spreading; the task's id is part of the choice.
+        seed: chooses the spreading with `Pacing.MIXED`, and the faults; the task's id is part of the choice.
         protocol: how the model speaks; `ThinkAnswer` by default.
         version: which system prompt.
         rules: of the episode; the training default if not given.
         long_context: the padding data, for long-context tasks.
-        faults: probability that a turn begins with a message that breaks the protocol or calls what cannot run; what
-            the environment says to it follows, then the turn as it should have been.
+        faults: probability that a message is preceded by one that breaks the protocol, and by what the environment says
+            to that.
 
     Raises:
         ImperfectDemonstrationError: the judge did not find every turn correct.
@@ -113,44 +113,19 @@ def _turn_texts(
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
-    texts = []
-    for batch in _batches(calls, pacing, rules.steps_per_turn - 2, rng):
-        texts.append(protocol.write_calls(batch, rng.choice(_CALL_THOUGHTS)))
-    thoughts, answers = _closing_words(task, turn)
-    texts.append(protocol.write_answer(rng.choice(answers), rng.choice(thoughts)))
+    # With faults every message may need a second step.
+    most = rules.steps_per_turn // 2 if faults else rules.steps_per_turn
+    batches = _batches(calls, pacing, most - 1, rng)
+    texts = [protocol.write_calls(batch, _CALL_THOUGHT) for batch in batches]
+    thought, answer = _closing_words(task, turn)
+    texts.append(protocol.write_answer(answer, thought))
     # The generator is asked only if there may be faults, so that demonstrations without them stay what they were.
-    if faults and rng.random() < faults:
-        texts.insert(0, _fault(calls, texts[0], protocol, rng))
-    return texts
+    return [text for right in texts for text in ([_fault(rng), right] if faults and rng.random() < faults else [right])]
 
 
-def _fault(calls: Sequence[ToolCall], right: str, protocol: Protocol, rng: random.Random) -> str:
-    """A message that goes wrong without changing anything in the environment."""
-    broken = [_without_thought, _without_last_tag, _without_last_character_inside]
-    if calls and rng.random() < 0.5:
-        return protocol.write_calls([_impossible(calls[0], rng)], rng.choice(_CALL_THOUGHTS))
-    return rng.choice(broken)(right)
-
-
-def _impossible(call: ToolCall, rng: random.Random) -> ToolCall:
-    """The call under a name that no tool has, or with an argument that no tool takes: it never starts to run."""
-    if rng.random() < 0.5:
-        return ToolCall(name=f"{call.name}_now", arguments=call.arguments)
-    return ToolCall(name=call.name, arguments={**call.arguments, "comment": "please"})
-
-
-def _without_thought(text: str) -> str:
-    return text.partition("</think>")[2]
-
-
-def _without_last_tag(text: str) -> str:
-    return text[: text.rindex("</")]
-
-
-def _without_last_character_inside(text: str) -> str:
-    """Broken JSON in a call; an answer without its opening tag."""
-    end = text.rindex("</")
-    return text[: end - 1] + text[end:] if "<tool_call>" in text else text.replace("<answer>", "")
+def _fault(rng: random.Random) -> str:
+    """A short message that breaks the protocol. Its first words tell it from a right one, so it can be unlearned."""
+    return f"<think>{_HASTY_THOUGHT}</think>{rng.choice(_HASTY_ENDINGS)}"
 
 
 def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.Random) -> list[list[ToolCall]]:
@@ -165,13 +140,11 @@ def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.R
     return batches if len(batches) <= most else [list(calls)]
 
 
-def _closing_words(task: Task, turn: int) -> tuple[Sequence[str], Sequence[str]]:
-    """Thoughts and answers for the end of a turn: done, or why nothing was called."""
+def _closing_words(task: Task, turn: int) -> tuple[str, str]:
+    """Thought and answer for the end of a turn: done, or why nothing was called."""
     if task.ground_truth[turn]:
-        return _DONE_THOUGHTS, _DONE_ANSWERS
-    if task.held_back(turn):
-        return _NO_TOOL_THOUGHTS, _NO_TOOL_ANSWERS
-    return _ASK_THOUGHTS, _ASK_ANSWERS
+        return _DONE
+    return _NO_TOOL if task.held_back(turn) else _ASK
 
 
 def _must_be_perfect(trajectory: Trajectory) -> None:

@@ -71,8 +71,8 @@ def embedded_model(
         pieces: upper limit of the vocabulary.
         settings: of the warm start.
         variants: demonstrations per task, each with other wording and other spreading of calls over messages.
-        faults: share of turns that begin with a message that goes wrong (`demonstration`). A model of perfect speakers
-            would have nothing to learn in stage 1.
+        faults: share of messages that are preceded by one that breaks the protocol (`demonstration`). A model of
+            perfect speakers would have nothing to learn in stage 1.
         listing: how demonstrations show the tools; train with the same.
         report: takes lines of progress.
 
