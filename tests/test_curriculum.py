@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import stage_player
+from clusters import wait_until
 from omegaconf import OmegaConf
 from stage_player import finish
 
@@ -235,10 +236,3 @@ def players(folder: Path) -> list[int]:
         for process in psutil.process_iter(["cmdline"])
         if any(str(folder) in word for word in process.info["cmdline"] or ()) and process.pid != os.getpid()
     ]
-
-
-def wait_until(condition, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)

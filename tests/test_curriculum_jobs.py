@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 pytest.importorskip("ray")
-from test_curriculum import must_be_complete, players, start, wait_until  # noqa: F401
+from clusters import two_nodes, wait_until
+from test_curriculum import must_be_complete, players, start  # noqa: F401
 
-from env_tuning.curriculum.cluster import MARK, answers, free_port
+from env_tuning.curriculum.cluster import MARK
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -88,41 +86,6 @@ def test_the_loss_of_the_runner_ends_its_cluster(start, tmp_path):  # noqa: F811
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
     must_be_complete(tmp_path / "out")
-
-
-@contextlib.contextmanager
-def two_nodes() -> Iterator[str]:
-    """A cluster of two nodes, each with processes and a folder of its own; yields its job server's address."""
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
-    environment.pop("RAY_ADDRESS", None)
-    ray = str(Path(sys.executable).with_name("ray"))
-    port, dashboard = free_port(), free_port()
-    common = ["--num-cpus", "8", "--num-gpus", "1", "--object-store-memory", str(128 * 2**20), "--disable-usage-stats"]
-    nodes = [
-        [
-            *("--head", "--port", str(port), "--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard)),
-            *("--ray-client-server-port", str(free_port()), "--dashboard-agent-listen-port", "0"),
-        ],
-        [f"--address=127.0.0.1:{port}", "--dashboard-agent-listen-port", "0"],
-    ]
-    with contextlib.ExitStack() as stack:
-        before = set(psutil.pids())
-        try:
-            for arguments in nodes:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="et-node-", ignore_cleanup_errors=True))
-                temporary = ["--temp-dir", folder] if "--head" in arguments else []
-                subprocess.run(
-                    [ray, "start", *arguments, *common, *temporary],
-                    env=environment, check=True, timeout=120, stdout=subprocess.DEVNULL,
-                )  # fmt: skip
-            wait_until(lambda: answers(f"http://127.0.0.1:{dashboard}"), 60)
-            yield f"http://127.0.0.1:{dashboard}"
-        finally:
-            for pid in set(psutil.pids()) - before:
-                with contextlib.suppress(psutil.Error):
-                    process = psutil.Process(pid)
-                    if str(port) in " ".join(process.cmdline()) or "ray::" in process.name():
-                        process.kill()
 
 
 def test_jobs_run_on_a_cluster_of_two_nodes_and_outlive_their_runner(start, tmp_path):  # noqa: F811
