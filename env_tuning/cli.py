@@ -1,6 +1,7 @@
-"""The command line: `env-tuning prepare`, `train`, `curriculum`, `audit`, `hints`, `check`, `play` and `rows`.
+"""The command line: `env-tuning prepare`, `train`, `curriculum`, `audit`, `report`, `hints` and those of environments.
 
-Owns: arguments and exit statuses. Refuses: logic of its own; every command calls one function of a room.
+Environments have `check`, `play` and `rows`. Owns: arguments and exit statuses. Refuses: logic of its own; every
+command calls one function of a room.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import typer
 from env_tuning import __version__
 from env_tuning.augmentation.cli import app as hints
 from env_tuning.errors import UserError
+from env_tuning.report.cli import report
 from env_tuning.rewards.cli import audit
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -81,8 +83,9 @@ def check(
     data: _Data = _PREPARED,
 ) -> None:
     """Check what every tool environment promises; exit status 1 if something is broken."""
-    from env_tuning.contract import Subject, report
+    from env_tuning.contract import Subject
     from env_tuning.contract import check as findings_of
+    from env_tuning.contract import report as report_on
     from env_tuning.data.lookup import find_sample, padding_for
     from env_tuning.environments.registry import TOOL_CLASSES
 
@@ -92,7 +95,7 @@ def check(
         tasks = find_sample(name, data)
         subject = Subject(name=name, tasks=tasks, long_context=padding_for(tasks, data))
         findings = findings_of(subject)
-        typer.echo(report(subject, findings))
+        typer.echo(report_on(subject, findings))
         broken = broken or any(finding.problems for finding in findings)
     raise typer.Exit(int(broken))
 
@@ -141,6 +144,7 @@ def rows(
 
 
 app.command("audit")(audit)
+app.command("report")(report)
 
 
 def _import_from_here() -> None:

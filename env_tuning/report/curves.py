@@ -1,0 +1,148 @@
+"""Curves out of events: panels of lines over the updates of all stages, and where gates decided.
+
+Owns: which numbers share a panel, and the common axis on which stages follow each other. Refuses: drawing; the page and
+the plots draw the same panels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from env_tuning.report.reading import StageRun
+
+PANELS: Mapping[str, str] = {
+    "Reward": r"reward",
+    "Reward parts": r"reward/.*",
+    "KL": r"kl",
+    "Entropy": r"entropy",
+    "Gradient norm": r"grad_norm",
+    "Loss": r"loss",
+    "Tokens per episode": r"response_tokens|trained_tokens",
+    "Turns and steps per episode": r"turns|steps",
+    "Stop reasons": r"stop/.*",
+    "Hints per episode": r"hints",
+}
+"""Titles of panels, and the numbers of a ``step`` event that they show, as patterns."""
+SPLIT_PANELS: Mapping[str, str] = {"correct_turns": "turns correct", "all_correct": "all turns correct"}
+"""Numbers that are shown per split, of training and of validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One curve: points in the order of x; x counts the updates of all stages."""
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """Curves on one pair of axes."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Span:
+    """Where a stage lies on the axis, from its start to its last update, and how it stands.
+
+    Attributes:
+        name: of the stage.
+        first: x of its start, before its first update.
+        last: x of its last update.
+        total: updates that its configuration allows, None if it has not said.
+        state: the verdict that ended it, or ``running or stopped``.
+        reason: why it ended, in words.
+    """
+
+    name: str
+    first: int
+    last: int
+    total: int | None
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateMark:
+    """A decision of a gate on the axis."""
+
+    x: int
+    stage: str
+    step: int
+    verdict: str
+    reason: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Everything that is drawn over steps."""
+
+    spans: tuple[Span, ...]
+    gates: tuple[GateMark, ...]
+    panels: tuple[Panel, ...]
+
+
+def curves_of(stages: Sequence[StageRun]) -> Curves:
+    """The curves of a run; a panel without a number is left out."""
+    starts = [sum(stage.last_step for stage in stages[:index]) for index in range(len(stages))]
+    placed = list(zip(starts, stages, strict=True))
+    steps = [(start + event["step"], event) for start, stage in placed for event in stage.of("step")]
+    tests = [(start + event["step"], event) for start, stage in placed for event in stage.of("validation")]
+    panels = [Panel(title=title, lines=_lines(steps, pattern)) for title, pattern in PANELS.items()]
+    splits = [
+        Panel(title=f"{phase}: {words}, per split", lines=_split_lines(events, number))
+        for phase, events in (("Validation", tests), ("Training", steps))
+        for number, words in SPLIT_PANELS.items()
+    ]
+    return Curves(
+        spans=tuple(_span(start, stage) for start, stage in placed),
+        gates=tuple(_mark(start, stage.name, event) for start, stage in placed for event in stage.of("gate")),
+        panels=tuple(panel for panel in (*panels[:2], *splits, *panels[2:]) if panel.lines),
+    )
+
+
+def _lines(events: Sequence[tuple[int, Mapping[str, Any]]], pattern: str) -> tuple[Line, ...]:
+    names = dict.fromkeys(name for _, event in events for name in event if re.fullmatch(pattern, name))
+    return _drawn((name, [(x, event.get(name)) for x, event in events]) for name in names)
+
+
+def _split_lines(events: Sequence[tuple[int, Mapping[str, Any]]], number: str) -> tuple[Line, ...]:
+    told = [(x, event.get("splits") or {}) for x, event in events]
+    names = sorted({split for _, splits in told for split in splits})
+    return _drawn((name, [(x, splits.get(name, {}).get(number)) for x, splits in told]) for name in names)
+
+
+def _drawn(lines: Iterable[tuple[str, list[tuple[int, Any]]]]) -> tuple[Line, ...]:
+    """Lines without the points that were not measured or are no numbers; those without any are left out."""
+    measured = [(name, [(x, float(y)) for x, y in points if isinstance(y, int | float)]) for name, points in lines]
+    return tuple(Line(name=name, points=tuple(points)) for name, points in measured if points)
+
+
+def _span(start: int, stage: StageRun) -> Span:
+    decision = (stage.outcome or {}).get("decision") or {}
+    totals = [event["total"] for event in stage.events if event.get("total") is not None]
+    return Span(
+        name=stage.name,
+        first=start,
+        last=start + stage.last_step,
+        total=totals[-1] if totals else None,
+        state=str(decision.get("verdict", "running or stopped")),
+        reason=str(decision.get("reason", "")),
+    )
+
+
+def _mark(start: int, stage: str, event: Mapping[str, Any]) -> GateMark:
+    return GateMark(
+        x=start + event["step"],
+        stage=stage,
+        step=event["step"],
+        verdict=str(event.get("verdict")),
+        reason=str(event.get("reason", "")),
+        figures=event.get("figures") or {},
+    )
