@@ -54,6 +54,7 @@ def _write(panel: Panel, curves: Curves, file: Path) -> Path:
                           rotation=90, ha="right", va="top")  # fmt: skip
     axes.set_title(panel.title, fontsize=9, pad=12)
     axes.set_xlabel("update", fontsize=8)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     if len(panel.lines) > 1:

@@ -23,7 +23,17 @@ function el(tag, attributes = {}, ...children) {
   return node;
 }
 
-const short = (x) => (typeof x !== "number" ? String(x) : Number.isInteger(x) ? String(x) : Math.abs(x) < 0.001 ? x.toExponential(1) : x.toPrecision(3));
+const short = (x) => (typeof x !== "number" ? String(x) : Number.isInteger(x) ? String(x) : Math.abs(x) < 0.001 ? x.toExponential(1) : String(Number(x.toPrecision(3))));
+
+// About four round numbers from a to b.
+function ticks(a, b) {
+  const rough = (b - a) / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = power * [1, 2, 5, 10].find((m) => m * power >= rough * 0.999);
+  const found = [];
+  for (let n = Math.ceil(a / step - 1e-9); n * step <= b + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
+  return found;
+}
 
 // Curves ----------------------------------------------------------------------------------------------------
 
@@ -43,12 +53,12 @@ function drawPanel(panel, curves) {
     svg.append(el("rect", { ...band, fill: i % 2 ? "#f5f6f8" : "#fbfbfc" }));
     svg.append(el("text", { x: X(span.first) + 3, y: top - 7 }, span.name));
   });
-  for (let i = 0; i <= 4; i++) {
-    const y = y0 + ((y1 - y0) * i) / 4;
+  for (const y of ticks(y0, y1)) {
     svg.append(el("line", { x1: left, x2: W - right, y1: Y(y), y2: Y(y), stroke: "#e5e8ec" }));
     svg.append(el("text", { x: left - 5, y: Y(y) + 4, "text-anchor": "end" }, short(y)));
-    const x = Math.round((x1 * i) / 4);
-    if (i === 0 || x !== Math.round((x1 * (i - 1)) / 4)) svg.append(el("text", { x: X(x), y: H - 6, "text-anchor": i === 4 ? "end" : "middle" }, String(x)));
+  }
+  for (const x of ticks(0, x1).filter(Number.isInteger)) {
+    svg.append(el("text", { x: X(x), y: H - 6, "text-anchor": x === x1 ? "end" : "middle" }, String(x)));
   }
   for (const gate of curves.gates) {
     const ends = gate.verdict !== "continue";
