@@ -24,8 +24,9 @@ import traceback
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+import psutil
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.curriculum.gate import GateSettings
@@ -37,6 +38,7 @@ from env_tuning.preflight import check, files, identity, row_count
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
+_ORPHAN_SECONDS = 60.0
 _PACKAGES = Path(__file__).resolve().parents[2]
 _RAY_PREFIX = "et-"
 _PLUGIN = "env_tuning.verl_plugin.registration"
@@ -90,17 +92,36 @@ def in_one_line(error: Exception) -> str:
 def sole_owner(folder: Path) -> Iterator[None]:
     """Hold the output folder's lock while training; the kernel frees it however the process ends.
 
+    A holder whose launcher was killed is about to end itself, which takes seconds: that one is waited for.
+
     Raises:
         UserError: another process is training into the folder.
     """
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process is training into {folder}; wait for it, end it, or give env_tuning.output_dir=..."
-            ) from None
+    with (folder / ".lock").open("a+") as lock:
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not _is_orphan(lock) or time.monotonic() > deadline:
+                    raise UserError(
+                        f"another process is training into {folder}; wait for it, end it, or give "
+                        "env_tuning.output_dir=..."
+                    ) from None
+                time.sleep(0.2)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(os.environ.get(PARENT_VARIABLE, ""))
+        lock.flush()
         yield
+
+
+def _is_orphan(lock: TextIO) -> bool:
+    """Whether the lock's holder was started by a launcher that is gone."""
+    lock.seek(0)
+    launcher = lock.read().strip()
+    return launcher.isdigit() and not psutil.pid_exists(int(launcher))
 
 
 def _follow_launcher() -> None:

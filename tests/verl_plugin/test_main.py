@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from env_tuning.curriculum.gate import Decision, Verdict
 from env_tuning.errors import UserError
+from env_tuning.launch import PARENT_VARIABLE
 from env_tuning.outcome import OUTCOME_FILE, Outcome, write_outcome
-from env_tuning.verl_plugin.main import finished, in_one_line, settle_steps
+from env_tuning.verl_plugin.main import finished, in_one_line, settle_steps, sole_owner
 
 
 def config(
@@ -84,3 +89,38 @@ def test_an_error_from_another_process_is_worded_as_if_it_were_from_this_one() -
 
     assert in_one_line(Wrapper("ray::TaskRunner.run() (pid=1)")) == "ValueError: no such layer"
     assert in_one_line(RuntimeError()) == "RuntimeError: "
+
+
+def holder(folder: Path, launcher: int, seconds: float) -> subprocess.Popen[str]:
+    """A process that owns the folder for a while; its first line says that it does."""
+    code = (
+        "import sys, time; from pathlib import Path; from env_tuning.verl_plugin.main import sole_owner\n"
+        "with sole_owner(Path(sys.argv[1])):\n    print('mine', flush=True); time.sleep(float(sys.argv[2]))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder), str(seconds)],
+        env={**os.environ, PARENT_VARIABLE: str(launcher)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "mine\n"
+    return process
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_a_folder_that_another_run_trains_into_is_refused_at_once(tmp_path: Path) -> None:
+    with holder(tmp_path, os.getpid(), 20.0) as other:
+        started = time.monotonic()
+        with pytest.raises(UserError, match="another process is training"), sole_owner(tmp_path):
+            pytest.fail("two owners")
+        assert time.monotonic() - started < 5.0
+        other.kill()
+
+
+def test_a_run_whose_launcher_was_killed_is_waited_for(tmp_path: Path) -> None:
+    with holder(tmp_path, dead_process(), 2.0) as other, sole_owner(tmp_path):
+        assert other.wait(timeout=5) == 0
