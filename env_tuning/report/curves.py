@@ -28,14 +28,16 @@ PANELS: Mapping[str, str] = {
 """Titles of panels, and the numbers of a ``step`` event that they show, as patterns."""
 SPLIT_PANELS: Mapping[str, str] = {"correct_turns": "turns correct", "all_correct": "all turns correct"}
 """Numbers that are shown per split, of training and of validation."""
+_Told = list[tuple[int, Mapping[str, Any]]]
+"""What one stage told: x, and numbers by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One curve: points in the order of x; x counts the updates of all stages."""
+    """One curve, a piece per stage: rewards of two stages are not one quantity. x counts the updates of all stages."""
 
     name: str
-    points: tuple[tuple[int, float], ...]
+    pieces: tuple[tuple[tuple[int, float], ...], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +93,9 @@ class Curves:
 def curves_of(stages: Sequence[StageRun]) -> Curves:
     """The curves of a run; a panel without a number is left out."""
     starts = [sum(stage.last_step for stage in stages[:index]) for index in range(len(stages))]
+    steps = [_placed(start, stage.of("step")) for start, stage in zip(starts, stages, strict=True)]
+    tests = [_placed(start, stage.of("validation")) for start, stage in zip(starts, stages, strict=True)]
     placed = list(zip(starts, stages, strict=True))
-    steps = [(start + event["step"], event) for start, stage in placed for event in stage.of("step")]
-    tests = [(start + event["step"], event) for start, stage in placed for event in stage.of("validation")]
     panels = [Panel(title=title, lines=_lines(steps, pattern)) for title, pattern in PANELS.items()]
     splits = [
         Panel(title=f"{phase}: {words}, per split", lines=_split_lines(events, number))
@@ -107,21 +109,33 @@ def curves_of(stages: Sequence[StageRun]) -> Curves:
     )
 
 
-def _lines(events: Sequence[tuple[int, Mapping[str, Any]]], pattern: str) -> tuple[Line, ...]:
-    names = dict.fromkeys(name for _, event in events for name in event if re.fullmatch(pattern, name))
-    return _drawn((name, [(x, event.get(name)) for x, event in events]) for name in names)
+def _placed(start: int, events: Sequence[Mapping[str, Any]]) -> _Told:
+    return [(start + event["step"], event) for event in events]
 
 
-def _split_lines(events: Sequence[tuple[int, Mapping[str, Any]]], number: str) -> tuple[Line, ...]:
-    told = [(x, event.get("splits") or {}) for x, event in events]
-    names = sorted({split for _, splits in told for split in splits})
-    return _drawn((name, [(x, splits.get(name, {}).get(number)) for x, splits in told]) for name in names)
+def _lines(stages: Sequence[_Told], pattern: str) -> tuple[Line, ...]:
+    names = {name: None for told in stages for _, event in told for name in event if re.fullmatch(pattern, name)}
+    return _drawn(names, stages)
 
 
-def _drawn(lines: Iterable[tuple[str, list[tuple[int, Any]]]]) -> tuple[Line, ...]:
-    """Lines without the points that were not measured or are no numbers; those without any are left out."""
-    measured = [(name, [(x, float(y)) for x, y in points if isinstance(y, int | float)]) for name, points in lines]
-    return tuple(Line(name=name, points=tuple(points)) for name, points in measured if points)
+def _split_lines(stages: Sequence[_Told], number: str) -> tuple[Line, ...]:
+    told: list[_Told] = [[(x, _per_split(event, number)) for x, event in stage] for stage in stages]
+    return _drawn(sorted({name for stage in told for _, values in stage for name in values}), told)
+
+
+def _per_split(event: Mapping[str, Any], number: str) -> Mapping[str, Any]:
+    return {split: numbers.get(number) for split, numbers in (event.get("splits") or {}).items()}
+
+
+def _drawn(names: Iterable[str], stages: Sequence[_Told]) -> tuple[Line, ...]:
+    """A line per name, without what was not measured; names without any number have none."""
+    lines = [Line(name=name, pieces=tuple(filter(None, [_piece(name, told) for told in stages]))) for name in names]
+    return tuple(line for line in lines if line.pieces)
+
+
+def _piece(name: str, told: _Told) -> tuple[tuple[int, float], ...]:
+    measured = [(x, values.get(name)) for x, values in told]
+    return tuple((x, float(y)) for x, y in measured if isinstance(y, int | float))
 
 
 def _span(start: int, stage: StageRun) -> Span:

@@ -33,14 +33,17 @@ def write_plots(curves: Curves, folder: Path, form: str = "png") -> list[Path]:
 
 def _write(panel: Panel, curves: Curves, file: Path) -> Path:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(5.5, 3.2), layout="constrained")
     axes = figure.subplots()
-    for line in panel.lines:
-        marker = "o" if len(line.points) <= 60 else ""
-        axes.plot(
-            [x for x, _ in line.points], [y for _, y in line.points], marker=marker, ms=2.5, lw=1.2, label=line.name
-        )
+    for number, line in enumerate(panel.lines):
+        marker = "o" if sum(map(len, line.pieces)) <= 60 else ""
+        for place, piece in enumerate(line.pieces):
+            label = line.name if place == 0 else None
+            x, y = zip(*piece, strict=True)
+            axes.plot(x, y, color=f"C{number % 10}", marker=marker, ms=2.5, lw=1.2, label=label)
+    axes.margins(y=0.12)
     for number, span in enumerate(curves.spans):
         if number % 2:
             axes.axvspan(span.first, span.last, color="0.95", zorder=0)
@@ -51,10 +54,10 @@ def _write(panel: Panel, curves: Curves, file: Path) -> Path:
             colour = "tab:red" if gate.verdict == "fall_back" else "tab:green"
             axes.axvline(gate.x, color=colour, ls="--", lw=0.9)
             axes.annotate(gate.verdict, (gate.x, 0.98), xycoords=("data", "axes fraction"), fontsize=6, color=colour,
-                          rotation=90, ha="right", va="top")  # fmt: skip
+                          ha="right", va="top")  # fmt: skip
     axes.set_title(panel.title, fontsize=9, pad=12)
     axes.set_xlabel("update", fontsize=8)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     if len(panel.lines) > 1:

@@ -119,6 +119,18 @@ def test_what_was_left_out_stands_on_the_page(tmp_path: Path) -> None:
     assert "Left out: 16 episodes between the steps of --every 2." in shown(file)
 
 
+def test_the_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra report)")
+    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^    env-tuning (report [^#\n]*)", text, flags=re.MULTILINE)
+    write_stage(tmp_path / "outputs" / "stage1", "stage1", steps=1)
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        assert CliRunner().invoke(app, command.split()).exit_code == 0
+    assert len(commands) == 3 and (tmp_path / "outputs" / "report.html").is_file()
+    assert (tmp_path / "plots" / "reward.svg").is_file()
+
+
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_plots_are_one_file_per_panel(tmp_path: Path, form: str) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra report)")

@@ -42,7 +42,7 @@ def test_steps_that_were_lost_are_neither_drawn_nor_listed(tmp_path: Path) -> No
     assert {episode.step for episode in dumped(stage, left_out) if episode.phase == "train"} == {1, 2}
     assert left_out == {"episodes of steps that were lost or have not ended": 8 + 1}
     reward = next(panel for panel in curves_of([stage]).panels if panel.title == "Reward")
-    assert reward.lines[0].points == ((1, pytest.approx(1 / 3)), (2, 0.9))
+    assert reward.lines[0].pieces == (((1, pytest.approx(1 / 3)), (2, 0.9)),)
 
 
 def test_every_n_keeps_the_last_step_and_validations_and_says_what_it_left(tmp_path: Path) -> None:
@@ -63,6 +63,8 @@ def test_a_curriculum_puts_stages_one_after_the_other_in_the_order_of_its_record
         ("first", 0, 3, "advance"),
         ("second", 3, 5, "running or stopped"),
     ]
+    reward = next(panel for panel in curves.panels if panel.title == "Reward")
+    assert [[x for x, _ in piece] for piece in reward.lines[0].pieces] == [[1, 2, 3], [4, 5]]
     assert [(gate.x, gate.verdict) for gate in curves.gates] == [
         (0, "continue"),
         (3, "advance"),

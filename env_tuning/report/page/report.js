@@ -25,9 +25,9 @@ function el(tag, attributes = {}, ...children) {
 
 const short = (x) => (typeof x !== "number" ? String(x) : Number.isInteger(x) ? String(x) : Math.abs(x) < 0.001 ? x.toExponential(1) : String(Number(x.toPrecision(3))));
 
-// About four round numbers from a to b.
+// A few round numbers from a to b.
 function ticks(a, b) {
-  const rough = (b - a) / 4;
+  const rough = (b - a) / 5;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = power * [1, 2, 5, 10].find((m) => m * power >= rough * 0.999);
   const found = [];
@@ -40,18 +40,20 @@ function ticks(a, b) {
 function drawPanel(panel, curves) {
   const [W, H, left, right, top, bottom] = [460, 210, 46, 8, 20, 22];
   const xs = curves.spans.map((s) => s.last).concat(1);
-  const ys = panel.lines.flatMap((line) => line.points.map((p) => p[1]));
+  const ys = panel.lines.flatMap((line) => line.pieces.flat().map((p) => p[1]));
   const x1 = Math.max(...xs);
   let [y0, y1] = [ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b))];
   if (y0 > 0 && y0 < 0.6 * y1) y0 = 0;
   if (y0 === y1) [y0, y1] = [Math.min(0, y0), y1 || 1];
+  y1 += 0.12 * (y1 - y0); // room for the gates' words
   const X = (x) => left + ((W - left - right) * x) / x1;
   const Y = (y) => H - bottom - ((H - top - bottom) * (y - y0)) / (y1 - y0);
   const svg = el("svg", { viewBox: `0 0 ${W} ${H}`, role: "img" });
   curves.spans.forEach((span, i) => {
     const band = { x: X(span.first), y: top, width: X(span.last) - X(span.first), height: H - top - bottom };
     svg.append(el("rect", { ...band, fill: i % 2 ? "#f5f6f8" : "#fbfbfc" }));
-    svg.append(el("text", { x: X(span.first) + 3, y: top - 7 }, span.name));
+    const late = X(span.first) > W - 60; // a stage that has just begun
+    svg.append(el("text", { x: late ? W - 2 : X(span.first) + 3, y: top - 7, "text-anchor": late ? "end" : "start" }, span.name));
   });
   for (const y of ticks(y0, y1)) {
     svg.append(el("line", { x1: left, x2: W - right, y1: Y(y), y2: Y(y), stroke: "#e5e8ec" }));
@@ -69,9 +71,10 @@ function drawPanel(panel, curves) {
   }
   panel.lines.forEach((line, i) => {
     const colour = COLOURS[i % COLOURS.length];
-    const path = line.points.map(([x, y], n) => `${n ? "L" : "M"}${X(x).toFixed(1)} ${Y(y).toFixed(1)}`).join("");
+    const path = line.pieces.flatMap((piece) => piece.map(([x, y], n) => `${n ? "L" : "M"}${X(x).toFixed(1)} ${Y(y).toFixed(1)}`)).join("");
     svg.append(el("path", { d: path, fill: "none", stroke: colour, "stroke-width": 1.6 }));
-    if (line.points.length <= 60) for (const [x, y] of line.points) svg.append(el("circle", { cx: X(x), cy: Y(y), r: 2.2, fill: colour }, el("title", {}, `${line.name}, update ${x}: ${short(y)}`)));
+    const dots = line.pieces.flat();
+    if (dots.length <= 120) for (const [x, y] of dots) svg.append(el("circle", { cx: X(x), cy: Y(y), r: 2, fill: colour }, el("title", {}, `${line.name}, update ${x}: ${short(y)}`)));
   });
   const legend = el("div", { class: "legend" }, ...panel.lines.map((line, i) => el("span", {}, el("i", { style: `background: ${COLOURS[i % COLOURS.length]}` }), line.name)));
   return el("figure", {}, el("figcaption", {}, panel.title), svg, legend);
