@@ -34,7 +34,10 @@ _Told = list[tuple[int, Mapping[str, Any]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One curve, a piece per stage: rewards of two stages are not one quantity. x counts the updates of all stages."""
+    """One curve, a piece per stage, empty where that stage has no such number; x counts the updates of all stages.
+
+    It is in pieces because the rewards of two stages are not one quantity.
+    """
 
     name: str
     pieces: tuple[tuple[tuple[int, float], ...], ...]
@@ -129,8 +132,8 @@ def _per_split(event: Mapping[str, Any], number: str) -> Mapping[str, Any]:
 
 def _drawn(names: Iterable[str], stages: Sequence[_Told]) -> tuple[Line, ...]:
     """A line per name, without what was not measured; names without any number have none."""
-    lines = [Line(name=name, pieces=tuple(filter(None, [_piece(name, told) for told in stages]))) for name in names]
-    return tuple(line for line in lines if line.pieces)
+    lines = [Line(name=name, pieces=tuple(_piece(name, told) for told in stages)) for name in names]
+    return tuple(line for line in lines if any(line.pieces))
 
 
 def _piece(name: str, told: _Told) -> tuple[tuple[int, float], ...]:

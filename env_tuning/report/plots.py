@@ -39,7 +39,7 @@ def _write(panel: Panel, curves: Curves, file: Path) -> Path:
     axes = figure.subplots()
     for number, line in enumerate(panel.lines):
         marker = "o" if sum(map(len, line.pieces)) <= 60 else ""
-        for place, piece in enumerate(line.pieces):
+        for place, piece in enumerate(filter(None, line.pieces)):
             label = line.name if place == 0 else None
             x, y = zip(*piece, strict=True)
             axes.plot(x, y, color=f"C{number % 10}", marker=marker, ms=2.5, lw=1.2, label=label)

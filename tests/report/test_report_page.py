@@ -81,6 +81,14 @@ def test_filters_leave_what_they_say(page: Path, state: str, count: int) -> None
 
 
 @in_a_browser
+def test_a_stage_has_its_curves_alone_by_its_own_updates(page: Path) -> None:
+    dom = shown(page, "stage=stage2")
+    assert "reward, update 2: 1" in dom and "reward, update 5: 1" not in dom
+    assert "gate, stage2 step 2: continue" in dom and "gate, stage1" not in dom
+    assert "reward, update 5: 1" in shown(page)
+
+
+@in_a_browser
 def test_an_opened_trajectory_shows_what_the_verdict_rests_on(page: Path) -> None:
     dom = shown(page, "open=1")
     for words in (

@@ -80,6 +80,24 @@ function drawPanel(panel, curves) {
   return el("figure", {}, el("figcaption", {}, panel.title), svg, legend);
 }
 
+// The curves of one stage, by its own updates; of all stages if there is none of that name.
+function curvesOf(curves, stage) {
+  const at = curves.spans.findIndex((span) => span.name === stage);
+  if (at < 0) return curves;
+  const { first, last } = curves.spans[at];
+  const moved = (line) => ({ ...line, pieces: [line.pieces[at].map(([x, y]) => [x - first, y])] });
+  return {
+    spans: [{ ...curves.spans[at], first: 0, last: last - first }],
+    gates: curves.gates.filter((gate) => gate.stage === stage).map((gate) => ({ ...gate, x: gate.x - first })),
+    panels: curves.panels.map((panel) => ({ ...panel, lines: panel.lines.map(moved).filter((line) => line.pieces[0].length) })).filter((panel) => panel.lines.length),
+  };
+}
+
+function drawCurves(all, stage) {
+  const curves = curvesOf(all, stage);
+  document.getElementById("curves").replaceChildren(...curves.panels.map((panel) => drawPanel(panel, curves)));
+}
+
 function drawSummary(front) {
   const rows = front.curves.spans.map((s) => el("tr", {}, ...[s.name, `${s.last - s.first}${s.total === null ? "" : ` of ${s.total}`}`, s.state, s.reason].map((text) => el("td", {}, text))));
   const head = el("tr", {}, ...["stage", "updates", "ended by", "reason"].map((text) => el("th", {}, text)));
@@ -250,16 +268,20 @@ async function drawOpen(front, state) {
 async function main() {
   const front = await decode("front");
   drawSummary(front);
-  document.getElementById("curves").append(...front.curves.panels.map((panel) => drawPanel(panel, front.curves)));
   drawFilters(front.columns);
+  let stage = null; // whose curves are drawn; undefined for all
   const draw = () => {
     const state = readState();
     for (const input of document.querySelectorAll("#filters [name]")) input.value = state[input.name] || "";
+    if (state.stage !== stage) drawCurves(front.curves, state.stage);
+    stage = state.stage;
     drawList(front.columns, state);
     return drawOpen(front, state);
   };
   window.addEventListener("hashchange", draw);
   await draw();
+  const { open, group } = readState();
+  if (open || group) document.getElementById("browser").scrollIntoView();
   document.body.dataset.ready = "yes";
 }
 
