@@ -37,14 +37,14 @@ class ImperfectDemonstrationError(ValueError):
     """The episode did not end with every turn correct, so its messages must not be imitated."""
 
 
-# Thoughts name no function: a tiny model would have to be right twice, and every token costs time in later runs. One
-# wording each: every free choice of words is noise in the gradients of a later run with few rollouts.
-_CALL_THOUGHT = "I call a function."
-_DONE = ("The request is fulfilled.", "It is done.")
-_NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
-_ASK = ("A value that I need is missing.", "Please tell me the missing details.")
-_HASTY_THOUGHT = "Quick, it will be fine."
-_HASTY_ENDINGS = ("", "<tool_call>[", "It is done.", "<answer>")
+# Thoughts name no function: a tiny model would have to be right twice, and every token costs time in all later runs.
+_CALL_THOUGHTS = ("I call a function.", "This needs a function.", "There is something to do.")
+_DONE_THOUGHTS = ("The request is fulfilled.", "All of it is done.", "Nothing is left to do.")
+_DONE_ANSWERS = ("It is done.", "Done, as you asked.", "Your request is fulfilled.")
+_NO_TOOL_THOUGHTS = ("No function in my list does this.", "I have no function for this.")
+_NO_TOOL_ANSWERS = ("I have no function that can do this.", "None of my functions can do that.")
+_ASK_THOUGHTS = ("A value that I need is missing.", "I cannot call anything without more details.")
+_ASK_ANSWERS = ("Which value should I use? Please give me the missing details.", "Please tell me the missing details.")
 
 
 def demonstration(
@@ -57,22 +57,19 @@ def demonstration(
     version: PromptVersion = PromptVersion.V1,
     rules: Rules | None = None,
     long_context: LongContext | None = None,
-    faults: float = 0.0,
 ) -> list[Message]:
-    """The messages of one episode in which every turn ends right, from the system prompt to the last answer.
+    """The messages of one perfect episode, from the system prompt to the last answer.
 
     Args:
         task: what is played.
         pacing: how the calls of a turn are spread over messages. A turn whose calls would not fit into the steps of
             a turn is written in one message.
         listing: how the tools are shown.
-        seed: chooses the spreading with `Pacing.MIXED`, and the faults; the task's id is part of the choice.
+        seed: chooses the wording and, with `Pacing.MIXED`, the spreading; the task's id is part of the choice.
         protocol: how the model speaks; `ThinkAnswer` by default.
         version: which system prompt.
         rules: of the episode; the training default if not given.
         long_context: the padding data, for long-context tasks.
-        faults: probability that a message is preceded by one that breaks the protocol, and by what the environment says
-            to that.
 
     Raises:
         ImperfectDemonstrationError: the judge did not find every turn correct.
@@ -85,7 +82,7 @@ def demonstration(
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
     for turn in range(task.turns):
-        for text in _turn_texts(task, turn, protocol, pacing, rules, rng, faults):
+        for text in _turn_texts(task, turn, protocol, pacing, rules, rng):
             messages.append({"role": "assistant", "content": text})
             reaction = episode.step(text)
             if not reaction.over:
@@ -107,25 +104,18 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, faults: float
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
 ) -> list[str]:
     """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
-    # With faults every message may need a second step.
-    most = rules.steps_per_turn // 2 if faults else rules.steps_per_turn
-    batches = _batches(calls, pacing, most - 1, rng)
-    texts = [protocol.write_calls(batch, _CALL_THOUGHT) for batch in batches]
-    thought, answer = _closing_words(task, turn)
-    texts.append(protocol.write_answer(answer, thought))
-    # The generator is asked only if there may be faults, so that demonstrations without them stay what they were.
-    return [text for right in texts for text in ([_fault(rng), right] if faults and rng.random() < faults else [right])]
-
-
-def _fault(rng: random.Random) -> str:
-    """A short message that breaks the protocol. Its first words tell it from a right one, so it can be unlearned."""
-    return f"<think>{_HASTY_THOUGHT}</think>{rng.choice(_HASTY_ENDINGS)}"
+    texts = []
+    for batch in _batches(calls, pacing, rules.steps_per_turn - 1, rng):
+        texts.append(protocol.write_calls(batch, rng.choice(_CALL_THOUGHTS)))
+    thoughts, answers = _closing_words(task, turn)
+    texts.append(protocol.write_answer(rng.choice(answers), rng.choice(thoughts)))
+    return texts
 
 
 def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.Random) -> list[list[ToolCall]]:
@@ -140,11 +130,13 @@ def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.R
     return batches if len(batches) <= most else [list(calls)]
 
 
-def _closing_words(task: Task, turn: int) -> tuple[str, str]:
-    """Thought and answer for the end of a turn: done, or why nothing was called."""
+def _closing_words(task: Task, turn: int) -> tuple[Sequence[str], Sequence[str]]:
+    """Thoughts and answers for the end of a turn: done, or why nothing was called."""
     if task.ground_truth[turn]:
-        return _DONE
-    return _NO_TOOL if task.held_back(turn) else _ASK
+        return _DONE_THOUGHTS, _DONE_ANSWERS
+    if task.held_back(turn):
+        return _NO_TOOL_THOUGHTS, _NO_TOOL_ANSWERS
+    return _ASK_THOUGHTS, _ASK_ANSWERS
 
 
 def _must_be_perfect(trajectory: Trajectory) -> None:

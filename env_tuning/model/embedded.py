@@ -56,7 +56,6 @@ def embedded_model(
     pieces: int = 4096,
     settings: WarmStart | None = None,
     variants: int = 3,
-    faults: float = 0.7,
     listing: ToolListing = ToolListing.SIGNATURES,
     report: Callable[[str], None] = to_standard_error,
 ) -> Path:
@@ -71,8 +70,6 @@ def embedded_model(
         pieces: upper limit of the vocabulary.
         settings: of the warm start.
         variants: demonstrations per task, each with other wording and other spreading of calls over messages.
-        faults: share of messages that are preceded by one that breaks the protocol (`demonstration`). A model of
-            perfect speakers would have nothing to learn in stage 1.
         listing: how demonstrations show the tools; train with the same.
         report: takes lines of progress.
 
@@ -92,7 +89,6 @@ def embedded_model(
         "pieces": pieces,
         "settings": asdict(settings),
         "variants": variants,
-        "faults": faults,
         "listing": listing.value,
         "tasks_sha256": _sha256(tasks_file),
         "long_context_sha256": long_context_file and _sha256(long_context_file),
@@ -103,7 +99,7 @@ def embedded_model(
         return folder
     report("making the embedded model (once; it is kept for the next runs)")
     padding = LongContext.load(long_context_file) if long_context_file else None
-    demonstrations = _demonstrations(tasks, seed, variants, faults, listing, padding)
+    demonstrations = _demonstrations(tasks, seed, variants, listing, padding)
     cache.mkdir(parents=True, exist_ok=True)
     # Built elsewhere and renamed at the end: a killed build leaves nothing under the final name.
     with tempfile.TemporaryDirectory(dir=cache, prefix=".building-", ignore_cleanup_errors=True) as scratch:
@@ -124,22 +120,10 @@ def _shape(size: str | TinySize) -> TinySize:
 
 
 def _demonstrations(
-    tasks: Sequence[Task],
-    seed: int,
-    variants: int,
-    faults: float,
-    listing: ToolListing,
-    padding: LongContext | None,
+    tasks: Sequence[Task], seed: int, variants: int, listing: ToolListing, padding: LongContext | None
 ) -> list[list[Message]]:
     return [
-        demonstration(
-            task,
-            pacing=Pacing.MIXED,
-            listing=listing,
-            seed=seed * variants + variant,
-            long_context=padding,
-            faults=faults,
-        )
+        demonstration(task, pacing=Pacing.MIXED, listing=listing, seed=seed * variants + variant, long_context=padding)
         for variant in range(variants)
         for task in tasks
     ]

@@ -13,7 +13,7 @@ from env_tuning.data.demonstrations import (
 )
 from env_tuning.data.splits import TRAIN, Category
 from env_tuning.episode import Rules
-from env_tuning.protocols import Malformed, ThinkAnswer, ToolListing, UseTools
+from env_tuning.protocols import ThinkAnswer, ToolListing, UseTools
 from env_tuning.task import Task, ToolDoc
 
 
@@ -52,21 +52,6 @@ def test_a_turn_with_more_calls_than_steps_is_written_in_one_message(tasks):
     most = max(map(len, task.ground_truth))
     messages = demonstration(task, pacing=Pacing.SINGLE, rules=Rules(steps_per_turn=most))
     assert most in calls_per_message(messages)
-
-
-def test_faults_are_answered_by_the_environment_and_the_turn_still_ends_right(tasks):
-    for scenario in TRAIN[:20]:
-        task = tasks[Category.BASE.task_id(scenario)]
-        faulty = demonstration(task, faults=1.0)
-        written = [message["content"] for message in faulty if message["role"] == "assistant"]
-        read = [message["content"] for message in faulty if message["role"] == "user"]
-        assert [text.startswith("Format error: ") for text in read[1:]] == ([True, False] * len(read))[: len(read) - 1]
-        assert all(isinstance(ThinkAnswer().parse(text), Malformed) for text in written[::2])
-
-
-def test_without_faults_nothing_goes_wrong(tasks):
-    messages = demonstration(tasks[Category.BASE.task_id(0)])
-    assert not any("Format error" in message["content"] for message in messages)
 
 
 @pytest.mark.parametrize("listing", ToolListing)
