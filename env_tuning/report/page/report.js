@@ -281,7 +281,7 @@ async function main() {
   window.addEventListener("hashchange", draw);
   await draw();
   const { open, group } = readState();
-  if (open || group) document.getElementById("browser").scrollIntoView();
+  if (open || group) document.querySelector("details").open = false; // a link to a trajectory shows it at once
   document.body.dataset.ready = "yes";
 }
 
