@@ -106,6 +106,33 @@ def test_a_group_stands_side_by_side(page: Path) -> None:
     assert "Rewards 1, 0, 1, 0." in dom
 
 
+HAND = """<script>
+const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+(async () => {
+  while (!document.body.dataset.ready) await wait(20);
+  const stage = document.querySelector("[name=stage]");
+  stage.value = "stage1";
+  stage.dispatchEvent(new Event("change"));
+  await wait(300);
+  document.querySelectorAll("#list .row")[5].click();
+  await wait(300);
+  document.querySelector("#episode > button").click();
+  await wait(300);
+  document.body.dataset.heads = document.querySelectorAll("#episode h3").length;
+})();
+</script></body>"""
+"""Chooses a stage, opens its sixth trajectory and asks for the group, as a hand would."""
+
+
+@in_a_browser
+def test_choosing_opening_and_grouping_work_by_hand(page: Path) -> None:
+    touched = page.with_name("touched.html")
+    touched.write_text(page.read_text(encoding="utf-8").replace("</body>", HAND), encoding="utf-8")
+    dom = shown(touched)
+    assert 'data-heads="4"' in dom and "26 of 44 trajectories" in dom
+    assert "base_0 #1" in re.findall(r"<h3>(.*?)</h3>", dom)
+
+
 @in_a_browser
 def test_what_a_model_wrote_is_text(page: Path) -> None:
     dom = shown(page, "stage=stage2&open=27")
