@@ -29,12 +29,13 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 
 
 @contextlib.contextmanager
-def two_nodes(python_path: str = "") -> Iterator[str]:
-    """A cluster of two nodes, each with processes and a folder of its own; yields its job server's address."""
+def two_nodes(**variables: str) -> Iterator[str]:
+    """A cluster of two nodes, each with processes and a folder of its own; yields its job server's address.
+
+    Jobs inherit nothing from who submits them, so `variables` are those of the cluster.
+    """
     mark = uuid.uuid4().hex
-    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", _MARK: mark}
-    if python_path:
-        environment["PYTHONPATH"] = python_path
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", _MARK: mark, **variables}
     environment.pop("RAY_ADDRESS", None)
     ray = str(Path(sys.executable).with_name("ray"))
     port, dashboard = free_port(), free_port()

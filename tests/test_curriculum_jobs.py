@@ -89,14 +89,14 @@ def test_the_loss_of_the_runner_ends_its_cluster(start, tmp_path):  # noqa: F811
 
 
 def test_jobs_run_on_a_cluster_of_two_nodes_and_outlive_their_runner(start, tmp_path):  # noqa: F811
-    with two_nodes() as address:
+    with two_nodes(STEP_SECONDS="1") as address:
         variables = {"RAY_ADDRESS": address, "RAY_AUTH_MODE": "disabled"}
-        process = start(STEP_SECONDS="1", **variables)
+        process = start(**variables)
         wait_until(lambda: training(tmp_path, "stage1"), 120)
         process.kill()
         time.sleep(1)
         assert players(tmp_path), "a job of another's cluster does not end with the runner"
-        process = start(STEP_SECONDS="1", **variables)
+        process = start(**variables)
         said, _ = process.communicate(timeout=200)
         assert process.returncode == 0, said
         assert "is running already; following it" in said

@@ -23,7 +23,7 @@ def test_stages_of_real_verl_run_as_jobs_of_a_cluster_of_two_nodes(folder: Path)
         *(sys.executable, "-m", "env_tuning.cli", "curriculum", plan, f"curriculum.output_dir={folder}"),
         *(*toy_overrides(folder), "trainer.save_freq=1"),
     ]
-    with two_nodes(python_path=toy_environment()["PYTHONPATH"]) as address:
+    with two_nodes(PYTHONPATH=toy_environment()["PYTHONPATH"]) as address:
         environment = {
             **toy_environment(),
             "MODEL": str(folder / "model"),
