@@ -7,7 +7,6 @@ command calls one function of a room.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +17,7 @@ from env_tuning.augmentation.cli import app as hints
 from env_tuning.errors import UserError
 from env_tuning.report.cli import report
 from env_tuning.rewards.cli import audit
+from env_tuning.working_folder import import_from_here
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(hints, name="hints")
@@ -89,7 +89,7 @@ def check(
     from env_tuning.data.lookup import find_sample, padding_for
     from env_tuning.environments.registry import TOOL_CLASSES
 
-    _import_from_here()
+    import_from_here()
     broken = False
     for name in names or TOOL_CLASSES:
         tasks = find_sample(name, data)
@@ -116,7 +116,7 @@ def play(
     from env_tuning.prepared_task import prepare_task
     from env_tuning.protocols import protocol as protocol_named
 
-    _import_from_here()
+    import_from_here()
     tasks = find_tasks(name, data)
     if not tasks:
         documents = {doc.name: doc for doc in tool_docs_of(tool_class(name))}
@@ -139,18 +139,12 @@ def rows(
     """Write the scenarios of an own environment as rows to train on."""
     from env_tuning.data.lookup import write_scenarios
 
-    _import_from_here()
+    import_from_here()
     typer.echo(f"{file}: {write_scenarios(name, file, split=split)} rows")
 
 
 app.command("audit")(audit)
 app.command("report")(report)
-
-
-def _import_from_here() -> None:
-    """Find modules in the current folder, as `python -m` does and an installed command does not."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
 
 
 def _next_line() -> str | None:

@@ -7,15 +7,15 @@ traceback or as a hang.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from env_tuning.atomic import replace_text
 from env_tuning.curriculum.results import recorded_weights
 from env_tuning.errors import UserError
+from env_tuning.hashing import file_sha256
 from env_tuning.interaction.base import make_interaction
 
 RUN_FILE = "run.json"
@@ -187,7 +187,7 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
         "model": actor["model"]["path"],
         # The same path holds other weights when the stage before was trained again.
         "model_weights": recorded_weights(Path(actor["model"]["path"])),
-        "train_files": {file.name: _sha256(file) for file in files(config["data"]["train_files"])},
+        "train_files": {file.name: file_sha256(file) for file in files(config["data"]["train_files"])},
         "reward": config["env_tuning"]["reward"],
         "reward_placement": config["env_tuning"]["reward_placement"],
         "interactions": config["env_tuning"]["interactions"],
@@ -212,9 +212,7 @@ def claim_output(folder: Path, run: Mapping[str, Any]) -> None:
                 f"{folder} holds files but no {RUN_FILE} of a run; give env_tuning.output_dir=ANOTHER-FOLDER"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        building = folder / f".{RUN_FILE}"
-        building.write_text(json.dumps(run, indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(building, file)
+        replace_text(file, json.dumps(run, indent=2, default=str) + "\n")
         return
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
@@ -255,7 +253,3 @@ def _round_up(tokens: int) -> int:
 def files(value: Any) -> list[Path]:
     """The paths of a setting that is one path or a list of them, as ``data.train_files``."""
     return [Path(item) for item in ([value] if isinstance(value, str) else value)]
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

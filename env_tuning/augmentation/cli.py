@@ -6,11 +6,12 @@ Owns: arguments and exit statuses. Refuses: logic of its own.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from env_tuning.working_folder import import_from_here
 
 app = typer.Typer(no_args_is_help=True, help="Hints on failed calls (docs/augmentation.md).")
 
@@ -31,7 +32,7 @@ def coverage(
     from env_tuning.augmentation import coverage as reading
     from env_tuning.environments.registry import TOOL_CLASSES
 
-    _import_from_here()
+    import_from_here()
     chosen = tuple(names or TOOL_CLASSES)
     typer.echo(reading.site_list(chosen) if sites else reading.table(chosen))
     raise typer.Exit(int(any(row.is_open for name in chosen for row in reading.coverage(name))))
@@ -74,7 +75,7 @@ def propose(
     from env_tuning.augmentation.proposals.rollouts import RolloutReader, load_known_tasks, rollout_files
     from env_tuning.augmentation.proposals.sites import error_sites
 
-    _import_from_here()
+    import_from_here()
     reader = RolloutReader(tasks=load_known_tasks(tasks or (), data), answered=answered)
     sites = error_sites(reader.failed_calls(rollout_files(rollouts)))
     chosen = sites[:limit]
@@ -96,9 +97,3 @@ def propose(
     typer.echo(ledger.summary)
     typer.echo(f"Review {file}: only entries with reviewed: true are used (docs/augmentation.md).")
     raise typer.Exit(int(ledger.outcomes[Outcome.FAILED] > 0))
-
-
-def _import_from_here() -> None:
-    """Find modules in the current folder, as `python -m` does and an installed command does not."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")

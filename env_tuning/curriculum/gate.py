@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from env_tuning.errors import refuse_unknown
+
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
@@ -72,9 +74,7 @@ class GateSettings:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> GateSettings:
         """Settings from a configuration; an unknown key is a `ValueError` that lists the known ones."""
-        known = {item.name for item in fields(cls)}
-        if unknown := sorted(set(config) - known):
-            raise ValueError(f"unknown gate keys {unknown}; known: {sorted(known)}")
+        refuse_unknown("gate", config, [item.name for item in fields(cls)])
         return cls(**config)
 
 

@@ -12,7 +12,6 @@ import logging
 import os
 import shlex
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,6 @@ def run_job(
     name: str,
     log_file: Path,
     lost_after: float,
-    submitted: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Run a stage as a job, or follow the one of this name that is running already; returns its exit status.
 
@@ -65,7 +63,6 @@ def run_job(
         name: of the stage in its output folder, the same for every attempt; the submission's id begins with it.
         log_file: gets the job's whole output.
         lost_after: seconds without an answer after which the cluster counts as lost.
-        submitted: told the submission's id before anything else.
 
     Raises:
         ClusterLostError: the job server stopped answering.
@@ -74,11 +71,9 @@ def run_job(
     job = running_job(client, name)
     if job is None:
         job = f"{name}-{time.time_ns():x}"
-        submitted(job)
         client.submit_job(entrypoint=_entrypoint(launch), submission_id=job, runtime_env={"env_vars": launch.variables})
         show(f"job {job} is submitted")
     else:
-        submitted(job)
         show(f"job {job} is running already; following it")
     try:
         return asyncio.run(_follow(client, job, log_file, lost_after))

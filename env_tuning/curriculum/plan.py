@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from env_tuning.curriculum.gate import GateSettings
-from env_tuning.errors import UserError
+from env_tuning.errors import UserError, refuse_unknown
 
 PREFIX = "curriculum."
 """Overrides that begin so change the plan; all others go to the stages."""
@@ -104,7 +104,7 @@ def plan_of(settings: Mapping[str, Any]) -> Plan:
     Raises:
         ValueError: a key is unknown or missing, a name stands twice, a gate is impossible.
     """
-    _known("curriculum", settings, ("output_dir", "stages", "retries", "ray"))
+    refuse_unknown("curriculum", settings, ("output_dir", "stages", "retries", "ray"))
     stages = tuple(_stage(given) for given in settings.get("stages") or ())
     names = [stage.name for stage in stages]
     if not stages:
@@ -114,7 +114,7 @@ def plan_of(settings: Mapping[str, Any]) -> Plan:
     if settings.get("retries", 0) < 0:
         raise ValueError("retries must be at least 0")
     ray = settings.get("ray") or {}
-    _known("curriculum.ray", ray, [item.name for item in fields(RaySettings)])
+    refuse_unknown("curriculum.ray", ray, [item.name for item in fields(RaySettings)])
     return Plan(
         output_dir=Path(settings.get("output_dir", "outputs")).expanduser().absolute(),
         stages=stages,
@@ -130,7 +130,7 @@ def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _stage(given: Mapping[str, Any]) -> PlannedStage:
-    _known("stage", given, ("name", "config", "gate", "overrides", "model"))
+    refuse_unknown("stage", given, ("name", "config", "gate", "overrides", "model"))
     config = given.get("config")
     if not isinstance(config, str):
         raise ValueError(f"a stage needs config: a file of configs/ without its ending (given: {dict(given)})")
@@ -144,8 +144,3 @@ def _stage(given: Mapping[str, Any]) -> PlannedStage:
     return PlannedStage(
         name=name, config=config, overrides=(*gates, *(given.get("overrides") or ())), model=given.get("model")
     )
-
-
-def _known(what: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"unknown {what} keys {unknown}; known: {sorted(known)}")

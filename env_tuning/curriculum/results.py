@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from env_tuning.errors import UserError
+from env_tuning.hashing import file_sha256
 from env_tuning.outcome import Outcome, read_outcome
 
 RESULT = "result"
@@ -88,17 +89,8 @@ def hash_weights(model: Path) -> str | None:
         return None
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{file.name}:{_digest(file)}\n".encode())
+        total.update(f"{file.name}:{file_sha256(file)}\n".encode())
     return total.hexdigest()
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        # Weights may be larger than memory.
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _weight_files(folder: Path) -> list[Path]:

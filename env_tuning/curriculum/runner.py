@@ -73,7 +73,7 @@ def _one(planned: Plan, stage: PlannedStage, overrides: Sequence[str], environ: 
     launch = plan_stage(planned, stage, overrides, environ, parent)
     record = Record(planned.output_dir)
     if not _finished(folder, launch):
-        position = [item.name for item in planned.stages].index(stage.name) + 1
+        position = planned.stages.index(stage) + 1
         show(f"{stage.name} ({position} of {len(planned.stages)})")
         status = _with_retries(planned, stage, launch, start, record)
         if status != 0:

@@ -22,6 +22,7 @@ from env_tuning.data import sources
 from env_tuning.data.bfcl import tasks_by_id
 from env_tuning.data.rows import SCHEMA, load_tasks, task_row, write_rows
 from env_tuning.data.splits import TEST, TRAIN, TRAIN_FORMAT, VALIDATION, Category
+from env_tuning.hashing import file_sha256
 from env_tuning.protocols.base import PromptVersion, Protocol
 from env_tuning.protocols.think_answer import ThinkAnswer
 from env_tuning.task import Task, ToolDoc
@@ -147,7 +148,7 @@ def _build(folder: Path, benchmark: sources.Benchmark, protocol: Protocol) -> No
     manifest = {
         "recipe": _recipe(protocol),
         "built_with": {"env_tuning": env_tuning.__version__, "pyarrow": pyarrow.__version__},
-        "files": {path: {"sha256": _sha256(folder / path)} for path in _paths()},
+        "files": {path: {"sha256": file_sha256(folder / path)} for path in _paths()},
     }
     for dataset in DATASETS:
         manifest["files"][dataset.path] |= {"rows": len(dataset.task_ids), "prompt_version": dataset.version.value}
@@ -188,7 +189,7 @@ def _up_to_date(destination: Path, protocol: Protocol) -> bool:
     try:
         manifest = json.loads((destination / MANIFEST).read_text(encoding="utf-8"))
         return manifest["recipe"] == _recipe(protocol) and all(
-            manifest["files"][path]["sha256"] == _sha256(destination / path) for path in _paths()
+            manifest["files"][path]["sha256"] == file_sha256(destination / path) for path in _paths()
         )
     # Whatever is wrong with the manifest or a file, the answer is to build.
     except (OSError, ValueError, KeyError, TypeError):
@@ -197,7 +198,3 @@ def _up_to_date(destination: Path, protocol: Protocol) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -17,6 +17,7 @@ from env_tuning.augmentation.book import Augmentation, HintBook
 from env_tuning.augmentation.policy import read_policies
 from env_tuning.environments.bfcl.long_context import LongContext
 from env_tuning.episode import Episode, Rules
+from env_tuning.errors import refuse_unknown
 from env_tuning.interaction.base import Interaction, Message
 from env_tuning.prepared_task import PreparedTask, prepare_task
 from env_tuning.protocols import PromptVersion, ThinkAnswer, ToolListing, protocol
@@ -53,7 +54,7 @@ class MultiTurnToolInteraction(Interaction):
     def __init__(self, config: Mapping[str, Any]) -> None:
         """Check the configuration; an unknown key is a `ValueError`."""
         super().__init__(config)
-        _known_keys(
+        refuse_unknown(
             "interaction", config, ("name", "protocol", "tool_listing", "long_context_file", *_RULE_KEYS, *_HINT_KEYS)
         )
         self._protocol = protocol(config.get("protocol", ThinkAnswer.name))
@@ -141,10 +142,5 @@ class MultiTurnToolInteraction(Interaction):
 
 def _rules(given: Mapping[str, Any] | None, default: Rules) -> Rules:
     given = given or {}
-    _known_keys("rules", given, tuple(field.name for field in dataclasses.fields(Rules)))
+    refuse_unknown("rules", given, tuple(field.name for field in dataclasses.fields(Rules)))
     return dataclasses.replace(default, **given)
-
-
-def _known_keys(what: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
-    if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"unknown {what} keys {unknown}; known: {sorted(known)}")

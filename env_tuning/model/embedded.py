@@ -23,6 +23,7 @@ from transformers import Qwen3ForCausalLM
 from env_tuning.data.demonstrations import Message, Pacing, demonstration
 from env_tuning.data.rows import load_tasks
 from env_tuning.environments.bfcl.long_context import LongContext
+from env_tuning.hashing import file_sha256
 from env_tuning.model.tiny import SIZES, TinySize, tiny_config
 from env_tuning.model.tokenizer import train_tokenizer
 from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard_error, warm_start
@@ -90,8 +91,8 @@ def embedded_model(
         "settings": asdict(settings),
         "variants": variants,
         "listing": listing.value,
-        "tasks_sha256": _sha256(tasks_file),
-        "long_context_sha256": long_context_file and _sha256(long_context_file),
+        "tasks_sha256": file_sha256(tasks_file),
+        "long_context_sha256": long_context_file and file_sha256(long_context_file),
         "packages": {package: version(package) for package in _PACKAGES},
     }
     folder = cache / f"embedded-{_key(recipe)}"
@@ -184,7 +185,3 @@ def _publish(built: Path, folder: Path) -> None:
 
 def _key(recipe: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

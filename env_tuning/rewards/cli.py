@@ -5,11 +5,12 @@ Owns: arguments and exit statuses. Refuses: logic of its own.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from env_tuning.working_folder import import_from_here
 
 VALIDATION = "validation"
 """The name of the benchmark's validation split, beside the names that `data.lookup.find_tasks` takes."""
@@ -27,8 +28,7 @@ def audit(
     from env_tuning.data.prepare import load_tasks
     from env_tuning.rewards import audit as auditing
 
-    if "" not in sys.path:  # modules in the current folder, as `python -m` finds them
-        sys.path.insert(0, "")
+    import_from_here()
     file = data / "bfcl_v3" / "bfcl_val.parquet"
     chosen = tuple(load_tasks(file)) if tasks == VALIDATION else find_tasks(tasks, data)
     found = auditing.audit([reward], chosen, long_context=padding_for(chosen, data))
