@@ -70,10 +70,10 @@ def propose(
     """Propose hints for failed calls of rollouts, for a person to review; exit status 1 if a site got no answer."""
     import asyncio
 
-    from env_tuning.augmentation.proposals.endpoint import Endpoint
     from env_tuning.augmentation.proposals.proposing import Outcome, propose_all
     from env_tuning.augmentation.proposals.rollouts import RolloutReader, load_known_tasks, rollout_files
     from env_tuning.augmentation.proposals.sites import error_sites
+    from env_tuning.endpoint.client import Endpoint
 
     import_from_here()
     reader = RolloutReader(tasks=load_known_tasks(tasks or (), data), answered=answered)

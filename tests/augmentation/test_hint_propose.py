@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from parking import LEAVE_HINT, NAME, garage_tasks, judged, write_run, written
 
 from env_tuning.augmentation.book import HintBook
+from env_tuning.augmentation.proposals.answers import read_object
 from env_tuning.augmentation.proposals.candidate import SiteChecks, read_candidate, read_verdict
-from env_tuning.augmentation.proposals.endpoint import UnusableReply, read_object
 from env_tuning.augmentation.proposals.proposing import Attempt, Proposal, open_sites, with_proposal
 from env_tuning.augmentation.proposals.rollouts import RolloutReader, rollout_files
 from env_tuning.augmentation.proposals.sites import ErrorSite, error_sites, error_template, error_words
@@ -22,6 +22,7 @@ from env_tuning.augmentation.registry import rule_table, rules_of
 from env_tuning.augmentation.rule_file import read_entries, write_entries
 from env_tuning.augmentation.rules import Failure
 from env_tuning.calls import ToolCall
+from env_tuning.endpoint.client import UnusableReply
 from env_tuning.environments.registry import make_environment, tool_class
 from env_tuning.environments.scenario import tasks_of
 from env_tuning.errors import UserError

@@ -28,12 +28,12 @@ from parking import (
 )
 from typer.testing import CliRunner
 
-from env_tuning.augmentation.proposals.endpoint import Endpoint
 from env_tuning.augmentation.proposals.proposing import Ledger, Outcome, propose_all
 from env_tuning.augmentation.proposals.rollouts import RolloutReader, rollout_files
 from env_tuning.augmentation.proposals.sites import ErrorSite, error_sites
 from env_tuning.augmentation.rule_file import read_entries
 from env_tuning.cli import app
+from env_tuning.endpoint.client import Endpoint
 from env_tuning.errors import UserError
 
 KEY = "sk-not-to-be-seen"

@@ -1,7 +1,7 @@
 """From error sites to entries of a rules file: write, check, judge, and again, at most so often.
 
-Owns: the attempts at one site, many sites at once, and the file that grows with them. Refuses: HTTP (`endpoint.py`),
-words (`prompts.py`), checks (`candidate.py`).
+Owns: the attempts at one site, many sites at once, and the file that grows with them. Refuses: HTTP
+(`env_tuning.endpoint`), words (`prompts.py`), checks (`candidate.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from env_tuning.augmentation.proposals.answers import ask
 from env_tuning.augmentation.proposals.candidate import (
     CANDIDATE_SCHEMA,
     VERDICT_SCHEMA,
@@ -24,10 +25,10 @@ from env_tuning.augmentation.proposals.candidate import (
     read_candidate,
     read_verdict,
 )
-from env_tuning.augmentation.proposals.endpoint import Chat, Endpoint, NoReply, UnusableReply
 from env_tuning.augmentation.proposals.prompts import judging_messages, writing_messages
 from env_tuning.augmentation.proposals.sites import ErrorSite, error_words, short_name
 from env_tuning.augmentation.rule_file import Entries, RuleText, read_entries, write_entries
+from env_tuning.endpoint.client import Chat, Endpoint, NoReply, UnusableReply
 from env_tuning.errors import UserError
 
 T = TypeVar("T")
@@ -109,7 +110,7 @@ async def propose(chat: Chat, site: ErrorSite, attempts: int) -> Proposal:
 
 
 async def _attempt(chat: Chat, site: ErrorSite, checks: SiteChecks, earlier: Sequence[Attempt]) -> Attempt:
-    answer = await chat.ask(writing_messages(site, [_objection(attempt) for attempt in earlier]), CANDIDATE_SCHEMA)
+    answer = await ask(chat, writing_messages(site, [_objection(attempt) for attempt in earlier]), CANDIDATE_SCHEMA)
     candidate = _read(lambda: read_candidate(answer, site))
     if candidate.rule is None:
         return Attempt(candidate=candidate)
@@ -123,7 +124,7 @@ async def _verdict(chat: Chat, site: ErrorSite, rule: RuleText) -> Verdict:
     """The judge's word; it is no fault of the hint if there is none at first."""
     for number in range(_VERDICT_TRIES):
         try:
-            answer = await chat.ask(judging_messages(site, rule), VERDICT_SCHEMA)
+            answer = await ask(chat, judging_messages(site, rule), VERDICT_SCHEMA)
             return _read(lambda: read_verdict(answer))  # noqa: B023 (called at once)
         except UnusableReply as error:
             if number + 1 == _VERDICT_TRIES:

@@ -1,14 +1,13 @@
-"""An OpenAI-compatible server, asked for JSON objects.
+"""An OpenAI-compatible server, asked for chat completions.
 
 Owns: requests, retries with growing pauses, what a server does not take, and the count of tokens. Refuses: knowing what
-is asked. The key is sent and nothing else: it is in no representation, message or file.
+is asked, or what an answer means. The key is sent and nothing else: it is in no representation, message or file.
 """
 
 from __future__ import annotations
 
 import asyncio
 import email.utils
-import json
 import random
 import time
 from collections import Counter
@@ -25,8 +24,10 @@ _FATAL = {
     403: "does not allow this",
     404: "knows no such address or model",
 }
-_DROPPABLE = ("response_format", "temperature", "max_tokens")
+_DROPPABLE = ("response_format", "seed", "temperature", "max_tokens")
 """What servers and models differ in; they are asked without it before a request counts as refused."""
+_TOO_LONG = ("context length", "context_length", "context size", "context window", "prompt is too long")
+"""How servers say that a conversation does not fit; none has a status for it."""
 _SAID_CHARACTERS = 200
 
 
@@ -34,8 +35,12 @@ class NoReply(Exception):
     """The server did not answer this request, in all its tries."""
 
 
+class TooLong(NoReply):
+    """The conversation does not fit into the model's context."""
+
+
 class UnusableReply(Exception):
-    """The server answered, but with no JSON object: a refusal, a cut answer, or something else."""
+    """The server answered, but not with what was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,29 @@ class Endpoint:
             raise UserError(f"{self.base_url!r} is no address such as http://localhost:8000/v1: --base-url")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """One answer.
+
+    Attributes:
+        message: the assistant's message as the server gave it.
+        finish: the server's reason for its end, "" if it gave none.
+        prompt_tokens: as reported; 0 if not.
+        completion_tokens: as reported; 0 if not.
+    """
+
+    message: Mapping[str, Any]
+    finish: str
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def text(self) -> str:
+        """The message's content, "" if it has none."""
+        content = self.message.get("content")
+        return content if isinstance(content, str) else ""
+
+
 class Chat:
     """A connection to one endpoint, to be used as an async context.
 
@@ -84,7 +112,11 @@ class Chat:
         self._refused: set[str] = set()
         headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
         self._client = httpx.AsyncClient(
-            base_url=endpoint.base_url.rstrip("/") + "/", headers=headers, timeout=endpoint.timeout
+            base_url=endpoint.base_url.rstrip("/") + "/",
+            headers=headers,
+            timeout=endpoint.timeout,
+            # How many ask at once is the caller's affair; its own limit would make requests wait into their timeout.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=None),
         )
 
     async def __aenter__(self) -> Chat:
@@ -107,34 +139,38 @@ class Chat:
         """Close the connections."""
         await self._client.aclose()
 
-    async def ask(self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> dict[str, Any]:
-        """One JSON object.
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The fields that this server does not take, so that no request has them any more."""
+        return frozenset(self._refused)
+
+    async def complete(self, messages: Sequence[Mapping[str, Any]], **more: Any) -> Completion:
+        """One answer.
 
         Args:
             messages: the conversation.
-            schema: of the object; a server that cannot enforce it is asked without.
+            more: further fields of the request, such as ``tools``.
 
         Raises:
-            NoReply: no answer, or one that says that this request cannot be answered.
-            UnusableReply: an answer without a JSON object.
+            NoReply: no answer, or one that says that this request cannot be answered (`TooLong`: for its length).
+            UnusableReply: an answer without a message.
             UserError: no request to this endpoint can succeed.
         """
         body = {
             "messages": list(messages),
             "temperature": self._endpoint.temperature,
             "max_tokens": self._endpoint.max_tokens,
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "strict": True, "schema": dict(schema)},
-            },
+            **more,
         }
         data = await self._tried("POST", "chat/completions", body)
         self.counts["requests"] += 1
         usage = data.get("usage") if isinstance(data, dict) else None
-        for name in ("prompt_tokens", "completion_tokens"):
+        tokens = dict.fromkeys(("prompt_tokens", "completion_tokens"), 0)
+        for name in tokens:
             if isinstance(usage, dict) and isinstance(usage.get(name), int):
+                tokens[name] = usage[name]
                 self.counts[name] += usage[name]
-        return read_object(_content(data))
+        return _completion(data, tokens)
 
     async def _only_model(self) -> str:
         data = await self._tried("GET", "models", None)
@@ -171,6 +207,8 @@ class Chat:
                     )
                 else:
                     problem = f"status {response.status_code}: {self._said(response)}"
+                    if _is_too_long(response):
+                        raise TooLong(problem)
                     if response.status_code not in (408, 409, 425, 429) and response.status_code < 500:
                         raise NoReply(problem)
                     wait = max(wait, _asked_wait(response))
@@ -188,6 +226,12 @@ class Chat:
                 given = {"model": self._model, **{name: body[name] for name in body.keys() - dropped}}
             response = await self._client.request(method, path, json=given)
             left = [name for name in _DROPPABLE if given and name in given]
+            if _is_too_long(response):
+                # Without a limit a server gives what room is left; this says nothing of other conversations.
+                if given is None or "max_tokens" not in given:
+                    return response
+                del given["max_tokens"]
+                return await self._client.request(method, path, json=given)
             if response.status_code not in (400, 422, 501) or not left:
                 if response.is_success:
                     self._refused |= dropped
@@ -225,41 +269,21 @@ def _asked_wait(response: httpx.Response) -> float:
         return 0.0
 
 
-def _content(data: Any) -> str:
-    """The text of the first choice.
-
-    Raises:
-        UnusableReply: the model refused, was cut off, or there is no text.
-    """
-    try:
-        choice = data["choices"][0]
-        message, ended = choice["message"], choice.get("finish_reason")
-        refusal, content = message.get("refusal"), message.get("content")
-    except (KeyError, IndexError, TypeError, AttributeError):
-        raise UnusableReply("an answer without a message") from None
-    if refusal or ended == "content_filter":
-        raise UnusableReply("the model refused")
-    if ended == "length":
-        raise UnusableReply("the answer was cut off at the limit of tokens (--max-tokens)")
-    if not isinstance(content, str) or not content.strip():
-        raise UnusableReply("an empty answer")
-    return content
+def _is_too_long(response: httpx.Response) -> bool:
+    return response.status_code >= 400 and any(words in response.text.lower() for words in _TOO_LONG)
 
 
-def read_object(text: str) -> dict[str, Any]:
-    """The JSON object in an answer: alone, in a code block, or behind the model's thoughts.
+def _completion(data: Any, tokens: Mapping[str, int]) -> Completion:
+    """The first choice.
 
     Raises:
         UnusableReply: there is none.
     """
-    answer = text.rpartition("</think>")[2]
-    decoder = json.JSONDecoder()
-    start = answer.find("{")
-    while start >= 0:
-        try:
-            value, _ = decoder.raw_decode(answer, start)
-        except (ValueError, RecursionError):
-            start = answer.find("{", start + 1)
-            continue
-        return value
-    raise UnusableReply("the answer holds no JSON object")
+    try:
+        choice = data["choices"][0]
+        message, finish = choice["message"], choice.get("finish_reason")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        message = finish = None
+    if not isinstance(message, dict):
+        raise UnusableReply("an answer without a message")
+    return Completion(message=message, finish=str(finish or ""), **tokens)
