@@ -1,4 +1,4 @@
-"""The command line: `env-tuning prepare`, `train`, `curriculum`, `audit`, `report`, `hints` and those of environments.
+"""The command line: `env-tuning prepare`, `train`, `curriculum`, `audit`, `rescore`, `report`, `hints` and more.
 
 Environments have `check`, `play` and `rows`. Owns: arguments and exit statuses. Refuses: logic of its own; every
 command calls one function of a room.
@@ -16,7 +16,7 @@ from env_tuning import __version__
 from env_tuning.augmentation.cli import app as hints
 from env_tuning.errors import UserError
 from env_tuning.report.cli import report
-from env_tuning.rewards.cli import audit
+from env_tuning.rewards.cli import audit, rescore
 from env_tuning.working_folder import import_from_here
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -144,6 +144,7 @@ def rows(
 
 
 app.command("audit")(audit)
+app.command("rescore")(rescore)
 app.command("report")(report)
 
 

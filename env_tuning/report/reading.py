@@ -112,9 +112,29 @@ def dumped(stage: StageRun, left_out: Counter[str], *, every: int = 1) -> Iterat
                 yield from _episodes(stage.name, phase, step, lines, left_out)
 
 
+def dumped_file(file: Path, left_out: Counter[str]) -> Iterator[Dumped]:
+    """The episodes of one file of lines: a dump of a step, or bare trajectories.
+
+    Args:
+        file: a dump's folder says its phase and its name its step; other files are called by their name.
+        left_out: gets what is not returned, counted under words for people.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    step = int(file.stem) if file.stem.isdigit() else 0
+    yield from _episodes("", PHASES.get(file.parent.name, file.stem), step, lines, left_out)
+
+
 def _episodes(stage: str, phase: str, step: int, lines: list[bytes], left_out: Counter[str]) -> Iterator[Dumped]:
     for text in lines:
         line = _json_object(text)
+        if line is not None and {"task_id", "verdicts"} <= line.keys():
+            line = {"data_source": line.get("split", ""), "trajectory": line}
         if line is None:
             left_out["torn lines"] += 1
         elif not isinstance(line.get("trajectory"), Mapping):

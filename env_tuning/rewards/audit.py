@@ -22,6 +22,7 @@ from env_tuning.rewards.policies import GROUND_TRUTH, POLICIES, Policy, play
 from env_tuning.rewards.registry import REWARDS, resolve_reward
 from env_tuning.rewards.score import as_score
 from env_tuning.task import Task
+from env_tuning.text_table import aligned
 
 MIXTURES = ("0.9 progress + 0.1 format", "0.9 progress + 0.1 well_formed")
 """Sums that the documentation names, audited like registered rewards."""
@@ -171,11 +172,7 @@ def unexpected(found: Audit, reward: str) -> tuple[Rival, ...]:
 def report(found: Audit, reward: str) -> str:
     """The audit of one reward, for a terminal: scores by policy and split, and what to think of them."""
     rows = [[policy, *(f"{means[column]:.3f}" for column in found.columns)] for policy, means in _rows(found, reward)]
-    widths = [max(map(len, column)) for column in zip(("policy", *found.columns), *rows, strict=True)]
-    lines = [
-        f"{first:{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
-        for first, *cells in (["policy", *found.columns], *rows)
-    ]
+    lines = [aligned([["policy", *found.columns], *rows])]
     rivals = found.rivals(reward)
     for policy, group in itertools.groupby(rivals, key=lambda rival: rival.policy):
         lines.append(f"{policy} earns no less than the ground truth on {', '.join(rival.column for rival in group)}")
