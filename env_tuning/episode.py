@@ -167,7 +167,8 @@ class Episode:
         if excess:
             shown += [f"Not run: at most {limit} calls run in one message."] * len(excess)
             hits.append(LimitHit.CALLS_PER_STEP)
-        return self._go_on(text, outcome, tuple(records), self._protocol.observation(shown), tuple(hits))
+        message = self._protocol.observation(shown, [call.name for call in action.calls])
+        return self._go_on(text, outcome, tuple(records), message, tuple(hits))
 
     def _call(self, call: ToolCall) -> ToolResult:
         # A tool that is held back does not exist yet, also for a model that guesses its name.

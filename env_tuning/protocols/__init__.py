@@ -9,9 +9,11 @@ from env_tuning.protocols.base import (
     ToolListing,
     UseTools,
 )
+from env_tuning.protocols.hermes import Hermes
+from env_tuning.protocols.python_block import PythonBlock
 from env_tuning.protocols.think_answer import ThinkAnswer
 
-PROTOCOLS = {protocol.name: protocol for protocol in (ThinkAnswer,)}
+PROTOCOLS = {protocol.name: protocol for protocol in (ThinkAnswer, Hermes, PythonBlock)}
 
 
 def protocol(name: str) -> Protocol:
@@ -25,9 +27,11 @@ __all__ = [
     "PROTOCOLS",
     "Action",
     "Answer",
+    "Hermes",
     "Malformed",
     "PromptVersion",
     "Protocol",
+    "PythonBlock",
     "ThinkAnswer",
     "ToolListing",
     "UseTools",

@@ -79,8 +79,13 @@ class Protocol(abc.ABC):
         """A message that `parse` reads back as this answer."""
 
     @abc.abstractmethod
-    def observation(self, results: Sequence[str]) -> str:
-        """The next message after calls: their results, one string per call, and what to do next."""
+    def observation(self, results: Sequence[str], names: Sequence[str] = ()) -> str:
+        """The next message after calls: their results, one string per call, and what to do next.
+
+        Args:
+            results: in the order of the calls.
+            names: of the tools that were called, for protocols that show them.
+        """
 
     @abc.abstractmethod
     def format_feedback(self, malformed: Malformed) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from env_tuning.calls import ToolCall
 from env_tuning.protocols.base import (
@@ -22,6 +22,7 @@ from env_tuning.protocols.base import (
     UseTools,
     list_tools,
 )
+from env_tuning.protocols.json_calls import Span, blocks, body_of, call_record, read_calls
 from env_tuning.task import ToolDoc
 
 _ROLE = """\
@@ -66,31 +67,26 @@ class ThinkAnswer(Protocol):
         if (usual := _usual_form(text)) is not None:
             thought, kind, body = usual
             return _answer(body, thought) if kind == "answer" else _use_tools(body, thought)
-        thoughts, calls, answers = (_blocks(text, tag) for tag in ("think", "tool_call", "answer"))
+        thoughts, calls, answers = (blocks(text, tag) for tag in ("think", "tool_call", "answer"))
         fault = _count_fault(len(thoughts), len(calls), len(answers)) or _outside(text, thoughts + calls + answers)
         if fault:
             return Malformed(fault)
-        thought = _body(text, thoughts[0], "think")
+        thought = body_of(text, thoughts[0], "think")
         if answers:
-            return _answer(_body(text, answers[0], "answer"), thought)
-        return _use_tools(_body(text, calls[0], "tool_call"), thought)
+            return _answer(body_of(text, answers[0], "answer"), thought)
+        return _use_tools(body_of(text, calls[0], "tool_call"), thought)
 
     def write_calls(self, calls: Sequence[ToolCall], thought: str = "") -> str:
         """One tool_call block with a JSON array; positional arguments cannot be written."""
-        records = []
-        for call in calls:
-            if call.positional:
-                raise ValueError(f"{call} has positional arguments; name them before writing")
-            records.append({"name": call.name, "arguments": dict(call.arguments)})
-        body = json.dumps(records, ensure_ascii=False)
+        body = json.dumps([call_record(call) for call in calls], ensure_ascii=False)
         return f"<think>{thought}</think><tool_call>{body}</tool_call>"
 
     def write_answer(self, text: str, thought: str = "") -> str:
         """One answer block."""
         return f"<think>{thought}</think><answer>{text}</answer>"
 
-    def observation(self, results: Sequence[str]) -> str:
-        """The results as a JSON array of strings, and how to go on."""
+    def observation(self, results: Sequence[str], names: Sequence[str] = ()) -> str:
+        """The results as a JSON array of strings, and how to go on; in the order of the calls, without names."""
         body = ", ".join(map(_quoted, results))
         return f"Results of your calls: [{body}]\nIf the request is fulfilled, think and answer. Otherwise call again."
 
@@ -109,12 +105,6 @@ def _quoted(text: str) -> str:
 
 
 _CONTROLS = tuple(map(chr, range(32)))
-
-MAX_DEPTH = 40
-"""Levels of JSON in a tool_call block: a little more than the environment takes as arguments (`limits.ARGUMENTS`).
-Records of what a model wrote must survive being copied and written as JSON again.
-"""
-
 
 _ANSWER = ("answer", "<answer>", "</answer>", "<tool_call>")
 _CALLS = ("tool_call", "<tool_call>", "</tool_call>", "<answer>")
@@ -146,30 +136,8 @@ def _answer(body: str, thought: str) -> Answer:
 
 
 def _use_tools(body: str, thought: str) -> UseTools | Malformed:
-    parsed = _read_calls(body)
+    parsed = read_calls(body)
     return Malformed(parsed) if isinstance(parsed, str) else UseTools(parsed, thought.strip())
-
-
-Span = tuple[int, int]
-
-
-def _blocks(text: str, tag: str) -> list[Span]:
-    """Spans of the closed pairs of a tag, left to right, in one linear pass (a regex here could be quadratic)."""
-    opening, closing = f"<{tag}>", f"</{tag}>"
-    spans: list[Span] = []
-    start = text.find(opening)
-    while start != -1:
-        end = text.find(closing, start)
-        if end == -1:
-            break
-        end += len(closing)
-        spans.append((start, end))
-        start = text.find(opening, end)
-    return spans
-
-
-def _body(text: str, span: Span, tag: str) -> str:
-    return text[span[0] + len(tag) + 2 : span[1] - len(tag) - 3]
 
 
 def _count_fault(thoughts: int, calls: int, answers: int) -> str | None:
@@ -199,77 +167,3 @@ def _outside(text: str, spans: Sequence[Span]) -> str | None:
         if not text[position:].strip():
             return None
     return "Format error: there is text outside the tags; everything you write belongs inside them."
-
-
-def _read_calls(body: str) -> tuple[ToolCall, ...] | str:
-    """The calls of a tool_call block, or the fault."""
-    try:
-        data = _from_json(body)
-    # Deep nesting exhausts the decoder's stack; huge integers are a ValueError like broken JSON.
-    except (ValueError, RecursionError) as error:
-        return f"Format error: the <tool_call> block is not JSON ({_one_line(error)})."
-    # Brackets inside strings only make this look deeper than it is, and the exact check settles it.
-    if body.count("[") + body.count("{") > MAX_DEPTH and _deeper_than(MAX_DEPTH, data):
-        return f"Format error: the <tool_call> block is nested deeper than {MAX_DEPTH} levels."
-    records = data if isinstance(data, list) else [data]
-    if not records:
-        return "Format error: the <tool_call> block holds no call; to call nothing, use <answer>."
-    calls: list[ToolCall] = []
-    for number, record in enumerate(records, start=1):
-        call = _read_call(record)
-        if isinstance(call, str):
-            return f"Format error: call {number} {call}."
-        calls.append(call)
-    return tuple(calls)
-
-
-def _from_json(text: str) -> Any:
-    # Without the set-up of json.loads, which reads or refuses whatever is more than one value from end to end.
-    try:
-        value, end = _DECODER.raw_decode(text)
-    except ValueError:
-        end = -1
-    return value if end == len(text) else json.loads(text)
-
-
-_DECODER = json.JSONDecoder()
-
-
-def _read_call(record: Any) -> ToolCall | str:
-    if not isinstance(record, dict):
-        return 'is not an object like {"name": "...", "arguments": {...}}'
-    name, arguments = record.get("name"), record.get("arguments")
-    if not isinstance(name, str) or not name.strip():
-        return 'has no "name"'
-    # OpenAI-style clients write the arguments as a string of JSON.
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError):
-            arguments = None
-        if _deeper_than(MAX_DEPTH, arguments):
-            arguments = None
-    if isinstance(arguments, dict):
-        return ToolCall(name=name.strip(), arguments=arguments)
-    if "arguments" not in record:
-        return 'has no "arguments" object; write {} when there are none'
-    return 'has "arguments" that are not a JSON object'
-
-
-def _deeper_than(levels: int, data: Any) -> bool:
-    """Whether containers are nested in more levels; level by level, since the data may be as deep as the stack."""
-    level = [data]
-    for _ in range(levels + 1):
-        level = [
-            child
-            for item in level
-            if isinstance(item, dict | list)
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
-        if not level:
-            return False
-    return any(isinstance(item, dict | list) for item in level)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
