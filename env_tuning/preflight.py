@@ -41,6 +41,7 @@ def _check(config: Mapping[str, Any]) -> None:
     model, data = config["actor_rollout_ref"]["model"]["path"], config["data"]
     check_model(model)
     check_agent_loop(config)
+    check_critic(config)
     if config["env_tuning"]["reward"] is not None:
         from env_tuning.rewards.registry import resolve_reward
 
@@ -83,6 +84,23 @@ def check_agent_loop(config: Mapping[str, Any]) -> None:
         raise UserError(
             "actor_rollout_ref.rollout.agent.default_agent_loop is single_turn_agent: nothing would be played; "
             "leave it at env_tuning"
+        )
+
+
+CRITIC_ESTIMATORS = ("tppo", "poad", "appo")
+"""Names of `verl_plugin.action_advantages`, which is not imported before the start."""
+
+
+def check_critic(config: Mapping[str, Any]) -> None:
+    """An estimator that reads values has a critic, and a loss over actions is aggregated over actions."""
+    estimator, actor = config["algorithm"]["adv_estimator"], config["actor_rollout_ref"]["actor"]
+    if estimator in CRITIC_ESTIMATORS and not config["critic"]["enable"]:
+        raise UserError(f"algorithm.adv_estimator={estimator} needs a critic; set critic.enable=true")
+    loss, aggregation = actor["policy_loss"]["loss_mode"], actor["loss_agg_mode"]
+    if loss.startswith("appo_") and aggregation not in ("seq-mean-token-mean", "seq-mean-token-sum"):
+        raise UserError(
+            f"actor_rollout_ref.actor.policy_loss.loss_mode={loss} is a mean over messages; set "
+            f"actor_rollout_ref.actor.loss_agg_mode=seq-mean-token-mean (now {aggregation})"
         )
 
 
@@ -199,8 +217,15 @@ def identity(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def claim_output(folder: Path, run: Mapping[str, Any]) -> None:
+def claim_output(
+    folder: Path, run: Mapping[str, Any], *, elsewhere: str = "env_tuning.output_dir=ANOTHER-FOLDER"
+) -> None:
     """Make the output folder this run's, or find that it is already.
+
+    Args:
+        folder: where the run writes.
+        run: what makes two runs the same one.
+        elsewhere: how a user gives another folder.
 
     Raises:
         UserError: it holds another run, or files that no run wrote; nothing was touched.
@@ -208,23 +233,21 @@ def claim_output(folder: Path, run: Mapping[str, Any]) -> None:
     file = folder / RUN_FILE
     if not file.is_file():
         if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(
-                f"{folder} holds files but no {RUN_FILE} of a run; give env_tuning.output_dir=ANOTHER-FOLDER"
-            )
+            raise UserError(f"{folder} holds files but no {RUN_FILE} of a run; give {elsewhere}")
         folder.mkdir(parents=True, exist_ok=True)
         replace_text(file, json.dumps(run, indent=2, default=str) + "\n")
         return
     try:
         there = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
-        raise UserError(f"{file} is broken; remove {folder} or give env_tuning.output_dir=ANOTHER-FOLDER") from None
+        raise UserError(f"{file} is broken; remove {folder} or give {elsewhere}") from None
     here, wanted = _leaves(there), _leaves(json.loads(json.dumps(run, default=str)))
     if different := [key for key in {**wanted, **here} if here.get(key) != wanted.get(key)]:
         key = different[0]
         before, now = json.dumps(here.get(key)), json.dumps(wanted.get(key))
         raise UserError(
             f"{folder} holds another run ({key} there: {before}, now: {now}); "
-            f"remove it or give env_tuning.output_dir=ANOTHER-FOLDER"
+            f"remove it or give {elsewhere}"
         )
 
 

@@ -34,7 +34,7 @@ from env_tuning.curriculum.lineage import write_lineage
 from env_tuning.errors import UserError
 from env_tuning.launch import PARENT_VARIABLE, exit_when_told
 from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_holds
-from env_tuning.preflight import check, files, identity, row_count
+from env_tuning.preflight import CRITIC_ESTIMATORS, check, files, identity, row_count
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
@@ -139,7 +139,7 @@ def _follow_launcher() -> None:
 
 
 def complete(config: DictConfig) -> None:
-    """Fill in what the files cannot know: absolute paths, and workers for verl's own reward function.
+    """Fill in what the files cannot know: absolute paths, a critic, and workers for verl's own reward function.
 
     Raises:
         UserError: two rewards are configured, or determinism where there is none.
@@ -150,6 +150,8 @@ def complete(config: DictConfig) -> None:
         router = config.actor_rollout_ref.rollout.router_config_path
         if router and not Path(router).is_absolute() and not Path(router).exists():
             config.actor_rollout_ref.rollout.router_config_path = str(_PACKAGES / router)
+        if config.critic.enable is None and config.algorithm.adv_estimator in CRITIC_ESTIMATORS:
+            config.critic.enable = True  # verl knows of its own gae only that it needs one
         if config.reward.custom_reward_function.path:
             if config.env_tuning.reward is not None:
                 raise UserError(

@@ -1,4 +1,4 @@
-"""Fill verl's registries with what every verl process needs: the CPU platform and the transformers rollout.
+"""Fill verl's registries with what its processes need: platform, rollout, advantages and losses over actions.
 
 Owns: the order of registration, its error report, and the one package that verl must not find. Refuses: the trainer,
 the workers and the agent loop, which are heavy and register themselves when the process that runs them imports them.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def register() -> None:
-    """Register platform and rollout; harmless when repeated.
+    """Register platform, rollout, advantages and losses; harmless when repeated.
 
     Raises:
         Exception: whatever went wrong, after the traceback went to stderr: verl swallows the errors of entry
@@ -27,6 +27,8 @@ def register() -> None:
         register_platform()
         register_rollout()
         hide_trl_without_value_head()
+        # Decorators register them, the losses in the workers and the advantages in the trainer.
+        from env_tuning.verl_plugin import action_advantages, joint_ratio_loss  # noqa: F401
     except Exception:
         print("env_tuning: registering the plugin in verl failed", file=sys.stderr)
         traceback.print_exc()

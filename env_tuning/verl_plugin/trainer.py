@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import register_trainer
@@ -30,6 +31,7 @@ from verl.workers.rollout.llm_server import LLMServerClient
 from env_tuning.curriculum import checkpoints, gate
 from env_tuning.outcome import conclude, write_outcome
 from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
+from env_tuning.verl_plugin.action_advantages import critic_values
 from env_tuning.verl_plugin.direct_client import DirectClient
 from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
@@ -136,6 +138,14 @@ class EnvTuningTrainer(PPOTrainerSync):
         records = read_records(batch)
         (self._validation if batch.partition_id == "val" else self._records).extend(records)
 
+    def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
+        """Give a critic's values to our estimators, which verl's `compute_advantage` does not."""
+        if not self.use_critic:
+            return super()._compute_advantage(batch, metrics=metrics)
+        values = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["values"])
+        with critic_values(values.to_padded_tensor()["values"]):
+            return super()._compute_advantage(batch, metrics=metrics)
+
     def step(self, metrics: dict[str, Any], timing_raw: dict[str, float]) -> Any:
         """Make verl's step; what there is to tell of it is told here, before verl saves the checkpoint of the step."""
         batch = super().step(metrics, timing_raw)
@@ -154,8 +164,9 @@ class EnvTuningTrainer(PPOTrainerSync):
             "entropy": "actor/entropy",
             "lr": "actor/lr",
             "grad_norm": "actor/grad_norm",
+            "value_loss": "critic/vf_loss",
         }
-        parts = {"gen", "old_log_prob", "ref", "update_actor"}
+        parts = {"gen", "old_log_prob", "ref", "values", "update_critic", "update_actor"}
         return {
             "step": self.global_steps,
             "total": self.total_training_steps,
