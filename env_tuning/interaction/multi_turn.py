@@ -59,7 +59,7 @@ class MultiTurnToolInteraction(Interaction):
         )
         self._protocol = protocol(config.get("protocol", ThinkAnswer.name))
         self._listing = ToolListing(config.get("tool_listing", ToolListing.JSON.value))
-        self._rules, self._eval_rules = (_rules(config.get(key), default) for key, default in _RULE_KEYS.items())
+        self._rules, self._eval_rules = (rules_of(config, validate=validate) for validate in (False, True))
         self.policies, self.eval_policies = (read_policies(config.get(key)) for key in _HINT_KEYS)
         self._tasks: dict[str, _Known] = {}
         self._episodes: dict[str, Episode] = {}
@@ -140,7 +140,13 @@ class MultiTurnToolInteraction(Interaction):
         return known
 
 
-def _rules(given: Mapping[str, Any] | None, default: Rules) -> Rules:
-    given = given or {}
+def rules_of(config: Mapping[str, Any], *, validate: bool) -> Rules:
+    """The rules that a configuration of `MultiTurnToolInteraction` gives to training or to validation.
+
+    Raises:
+        ValueError: a limit has an unknown name or an impossible value.
+    """
+    key = "eval_rules" if validate else "rules"
+    given = config.get(key) or {}
     refuse_unknown("rules", given, tuple(field.name for field in dataclasses.fields(Rules)))
-    return dataclasses.replace(default, **given)
+    return dataclasses.replace(_RULE_KEYS[key], **given)

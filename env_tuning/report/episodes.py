@@ -1,15 +1,17 @@
 """Episodes as the page shows them: turn by turn, with what each verdict rests on.
 
-Owns: sorting a trajectory's records into turns, and its row in the index. Refuses: judging. What a record does not hold
-(states, the calls of the reference) is not shown.
+Owns: sorting a trajectory's records into turns, and its row in the index. Refuses: judging, and finding what records
+do not hold (states, the calls of the reference): `replay` does, where it can.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from env_tuning.report.reading import Dumped
+from env_tuning.report.replay import WrongTurn
 
 COLUMNS = (
     "stage", "phase", "step", "split", "task", "uid", "member", "score", "stop", "correct", "turns", "failures",
@@ -42,22 +44,30 @@ def index_row(episode: Dumped) -> tuple[Any, ...]:
     )
 
 
-def detail(episode: Dumped) -> dict[str, Any]:
-    """What is shown of an opened episode."""
+def detail(episode: Dumped, behind: Mapping[int, WrongTurn], unexplained: str = "") -> dict[str, Any]:
+    """What is shown of an opened episode.
+
+    Args:
+        episode: what is recorded of it.
+        behind: what its replay found behind wrong verdicts, by turn.
+        unexplained: why there is no replay, if there is none.
+    """
     line, trajectory = episode.line, episode.line["trajectory"]
     return {
         "system": trajectory.get("system_prompt", ""),
-        "turns": turns(trajectory),
+        "turns": turns(trajectory, behind),
+        "unexplained": unexplained,
         "reward": {name: value for name, value in (line.get("reward") or {}).items() if value},
         "trained_tokens": line.get("trained_tokens"),
         "response_tokens": line.get("response_tokens"),
     }
 
 
-def turns(trajectory: Mapping[str, Any]) -> list[dict[str, Any]]:
+def turns(trajectory: Mapping[str, Any], behind: Mapping[int, WrongTurn]) -> list[dict[str, Any]]:
     """Every turn of the task, also those that were never reached: request, steps, verdict, the call to look at.
 
-    The request of a turn is the first one, or what the model read after the step that closed the turn before.
+    The request of a turn is the first one, or what the model read after the step that closed the turn before. The call
+    to look at is the one that the replay found strange, else the first that failed.
     """
     steps = trajectory["steps"]
     verdicts = {verdict["turn"]: verdict for verdict in trajectory["verdicts"]}
@@ -70,8 +80,18 @@ def turns(trajectory: Mapping[str, Any]) -> list[dict[str, Any]]:
         mine = [_step(step) for step in steps if step["turn"] == turn]
         verdict = verdicts.get(turn)
         wrong = verdict is not None and not verdict["correct"]
-        suspect = first_failed_call(mine) if wrong else None
-        shown.append({"request": requests.get(turn), "steps": mine, "verdict": verdict, "suspect": suspect})
+        found = behind.get(turn)
+        strange = None if found is None else found.strange
+        shown.append(
+            {
+                "request": requests.get(turn),
+                "steps": mine,
+                "verdict": verdict,
+                "suspect": strange or (first_failed_call(mine) if wrong else None),
+                "strange": strange is not None,
+                "behind": None if found is None else asdict(found),
+            }
+        )
     return shown
 
 

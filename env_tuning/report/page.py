@@ -14,18 +14,23 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from importlib.resources import files
-from itertools import chain
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from env_tuning.errors import UserError
 from env_tuning.report.curves import curves_of
 from env_tuning.report.episodes import COLUMNS, detail, index_row
 from env_tuning.report.reading import Dumped, StageRun, dumped
+from env_tuning.report.replay import Replay
+from env_tuning.report.tasks import NotReplayedError, RunTasks
 
 MAX_BYTES = 50_000_000
 """No page is larger."""
 CHUNK = 64
 """Episodes that are decoded together: the groups of a training step lie in few chunks, and one takes milliseconds."""
+_Shown = tuple[tuple[Any, ...], dict[str, Any]]
+"""Of an episode: its row in the index, and what is shown when it is opened."""
 
 
 def block(data: Any) -> str:
@@ -34,30 +39,40 @@ def block(data: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode("utf-8", errors="replace"), 6, mtime=0)).decode("ascii")
 
 
-def render(stages: Sequence[StageRun], *, title: str, every: int = 1, limit: int = MAX_BYTES) -> str:
+def render(
+    stages: Sequence[StageRun], *, title: str, every: int = 1, data: Path | None = None, limit: int = MAX_BYTES
+) -> str:
     """The page of a run.
 
     Args:
         stages: in order.
         title: of the page.
         every: keep the training episodes of every so many steps.
+        data: where to look for the runs' data files, if they are no longer where they were.
         limit: bytes that the page may have.
 
     Raises:
         UserError: the page would be larger than `limit`.
     """
     left_out: Counter[str] = Counter()
+    unexplained: Counter[str] = Counter()
     index: list[tuple[Any, ...]] = []
     blocks: list[str] = []
-    for chunk in _chunks(chain.from_iterable(dumped(stage, left_out, every=every) for stage in stages)):
-        index += [index_row(episode) for episode in chunk]
-        blocks.append(block([detail(episode) for episode in chunk]))
+    shown = (
+        (index_row(episode), _explained(episode, replay, unexplained))
+        for stage, replay in ((stage, Replay(RunTasks(stage, data))) for stage in stages)
+        for episode in dumped(stage, left_out, every=every)
+    )
+    for chunk in _chunks(shown):
+        index += [row for row, _ in chunk]
+        blocks.append(block([episode for _, episode in chunk]))
     front = {
         "title": title,
         "curves": asdict(curves_of(stages)),
         "columns": {name: [row[number] for row in index] for number, name in enumerate(COLUMNS)},
         "chunk": CHUNK,
         "left_out": dict(left_out),
+        "unexplained": dict(unexplained),
     }
     page = _template().render(
         title=title, style=_text("report.css"), script=_text("report.js"), front=block(front), blocks=blocks
@@ -71,14 +86,17 @@ def render(stages: Sequence[StageRun], *, title: str, every: int = 1, limit: int
     return page
 
 
-def _chunks(episodes: Iterator[Dumped]) -> Iterator[list[Dumped]]:
-    chunk: list[Dumped] = []
-    for episode in episodes:
-        chunk.append(episode)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
+def _explained(episode: Dumped, replay: Replay, unexplained: Counter[str]) -> dict[str, Any]:
+    """An episode with what is behind its wrong turns, or with the reason why that is not known, which is counted."""
+    try:
+        return detail(episode, replay.wrong_turns(episode))
+    except NotReplayedError as error:
+        unexplained[str(error)] += 1
+        return detail(episode, {}, unexplained=str(error))
+
+
+def _chunks(episodes: Iterator[_Shown]) -> Iterator[list[_Shown]]:
+    while chunk := list(islice(episodes, CHUNK)):
         yield chunk
 
 

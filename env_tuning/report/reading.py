@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from env_tuning.curriculum.lineage import Record
 from env_tuning.errors import UserError
 from env_tuning.verl_plugin.progress import lasting, read_events
@@ -32,12 +34,14 @@ class StageRun:
         folder: where its dumps are.
         events: those that stand, oldest first.
         outcome: how it ended; None while it runs or if it was killed.
+        config: the composed configuration; empty if the folder has none.
     """
 
     name: str
     folder: Path
     events: tuple[Mapping[str, Any], ...]
     outcome: Mapping[str, Any] | None
+    config: Mapping[str, Any]
 
     def of(self, event: str) -> list[Mapping[str, Any]]:
         """The events of one kind, the last told of a step only, by step."""
@@ -88,6 +92,7 @@ def _stage(folder: Path) -> StageRun:
         folder=folder,
         events=events,
         outcome=_json_object((folder / "outcome.json").read_bytes()) if (folder / "outcome.json").is_file() else None,
+        config=_config(folder / "config.yaml"),
     )
 
 
@@ -141,6 +146,14 @@ def _episodes(stage: str, phase: str, step: int, lines: list[bytes], left_out: C
             left_out["episodes without a trajectory"] += 1
         else:
             yield Dumped(stage=stage, phase=phase, step=step, line=line)
+
+
+def _config(file: Path) -> Mapping[str, Any]:
+    try:
+        data = yaml.load(file.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, yaml.YAMLError):  # a run that is still being set up
+        data = None
+    return data if isinstance(data, dict) else {}
 
 
 def _json_object(text: bytes) -> dict[str, Any] | None:

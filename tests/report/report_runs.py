@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from env_tuning.calls import parse_call
+from env_tuning.data.demonstrations import name_arguments
+from env_tuning.data.rows import INTERACTION, task_row, write_rows
+from env_tuning.episode import Episode, Rules
+from env_tuning.prepared_task import prepare_task
+from env_tuning.protocols import PromptVersion, ThinkAnswer
+from env_tuning.task import Task, ToolDoc
 from env_tuning.trajectory import (
     CallRecord,
     Hint,
@@ -119,3 +127,54 @@ def write_large(folder: Path, *, steps: int, rows: int) -> None:
             task = trajectory(f"base_{step}_{row // 8}", right=bool(row % 3), text=" ".join(dice.choices(words, k=400)))
             lines.append(dump_line(step, f"{step}.{row // 8}", row % 8, task, dice.random()))
         append(folder / "rollouts" / f"{step}.jsonl", *lines)
+
+
+COUNTER = "counter:Counter"
+
+
+def counting_task(name: str = "count_0") -> Task:
+    """Three turns on a counter: add 2, reset and read, read."""
+    document = {"type": "dict", "properties": {"amount": {"type": "integer"}}, "required": []}
+    return Task(
+        id=name, split="counting", user_turns=("Add 2.", "Reset and read.", "Read."),
+        initial_config=json.dumps({COUNTER: {"value": 1}}), tool_classes=(COUNTER,),
+        tools=tuple(ToolDoc(name=tool, description=".", parameters=document) for tool in ("add", "reset", "read")),
+        ground_truth=(("add(2)",), ("reset()", "read()"), ("read()",)),
+    )  # fmt: skip
+
+
+def played(task: Task, *turns: Sequence[str], rules: Rules | None = None) -> Trajectory:
+    """An episode in which every turn makes these calls, one a step, and then answers."""
+    protocol = ThinkAnswer()
+    documents = {tool.name: tool for tool in task.tools}
+    episode = Episode(prepare_task(task, protocol=protocol), rules)
+    for calls in turns:
+        for call in calls:
+            parsed = parse_call(call)
+            named = name_arguments(parsed, documents[parsed.name]) if parsed.positional else parsed
+            episode.step(protocol.write_calls([named], "I call."))
+        episode.step(protocol.write_answer("Done.", "Done."))
+    if not episode.over:
+        episode.cut(StopReason.RESPONSE_LENGTH)
+    return episode.trajectory()
+
+
+def write_counting(folder: Path, *episodes: Trajectory, tasks: Sequence[Task] = (), phase: str = "rollouts") -> Path:
+    """A stage of one step whose episodes were really played, with its data file beside it."""
+    data = folder / "data" / "counting.parquet"
+    data.parent.mkdir(parents=True)
+    rows = [
+        task_row(task, ThinkAnswer(), version=PromptVersion.V1, split="train", index=number)
+        for number, task in enumerate(tasks or [counting_task()])
+    ]
+    write_rows(rows, data)
+    config = {
+        "data": {"train_files": str(data), "val_files": [str(data)]},
+        "env_tuning": {"interactions": {INTERACTION: {"config": {"rules": {"steps_per_turn": 10}}}}},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))
+    append(folder / "progress.jsonl", {"event": "start", "stage": "counting"}, step_event(1, 1, 0.5))
+    append(folder / "progress.jsonl", {"event": "validation", "step": 1, "score": 0.5})
+    lines = [dump_line(1, f"u{number}", 0, episode, 0.0) for number, episode in enumerate(episodes)]
+    append(folder / phase / "1.jsonl", *lines)
+    return folder

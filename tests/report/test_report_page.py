@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report_runs import EVIL, write_large, write_stage
+from report_runs import EVIL, counting_task, played, write_counting, write_large, write_stage
 from typer.testing import CliRunner
 
 from env_tuning.cli import app
@@ -97,6 +97,32 @@ def test_an_opened_trajectory_shows_what_the_verdict_rests_on(page: Path) -> Non
     ):  # fmt: skip
         assert words in dom
     assert dom.count('class="call suspect"') == 1
+
+
+@in_a_browser
+def test_a_wrong_turn_shows_expected_against_actual_and_the_call_to_look_at(tmp_path: Path) -> None:
+    episode = played(counting_task(), ["add(amount=5)"], ["read()"], ["reset()", "read()"])
+    folder = write_counting(tmp_path / "run", episode)
+    file = tmp_path / "report.html"
+    assert CliRunner().invoke(app, ["report", str(folder), "--output", str(file)]).exit_code == 0
+    dom = shown(file, "open=0")
+    rows = re.findall(r"<tr><td><code>counter:Counter.value</code></td>(.*?)</tr>", dom)
+    assert [re.sub(r"<[^>]*>", " ", row).split() for row in rows] == [
+        ["3", "6", "this", "turn"],
+        ["0", "6", "turn", "1"],
+    ]
+    assert dom.count('class="call suspect"') == 1
+    assert "first call that changed a wrong class and that the reference does not make in this turn" in dom
+    assert dom.count("not made in this turn") == 2 and "All of it was there before this turn" in dom
+    assert "Without expected state" not in dom
+
+
+@in_a_browser
+def test_what_could_not_be_replayed_is_said_with_the_reason(page: Path) -> None:
+    dom = shown(page, "open=1")
+    reason = "the run's data files do not hold its task"
+    assert f"Without expected state and the reference's calls: 20 trajectories ({reason})." in dom
+    assert f"Expected state and the reference's calls are not shown: {reason}." in dom
 
 
 @in_a_browser

@@ -88,7 +88,7 @@ def test_a_folder_without_a_run_is_the_users_error(tmp_path: Path) -> None:
 
 
 def test_turns_have_their_request_their_verdict_and_the_first_call_that_failed() -> None:
-    first, second, third = turns(trajectory("t", right=False, turns=3).to_dict())
+    first, second, third = turns(trajectory("t", right=False, turns=3).to_dict(), {})
     assert (first["request"], first["suspect"]) == ("The first request plain", None)  # a right turn has nobody to blame
     assert (second["request"], second["suspect"]) == ("The second request", (0, 0))
     assert second["verdict"]["mismatched_classes"] == ["GorillaFileSystem"]

@@ -3,6 +3,8 @@
 
 const COLOURS = ["#2457c5", "#d1622b", "#1a7f37", "#8a3ffc", "#b7791f", "#0f8b8d", "#c0322b", "#5f6b7a"];
 const ROWS = 200; // rows of the list that are drawn at a time
+const STRANGE = "first call that changed a wrong class and that the reference does not make in this turn";
+const FAILED = "first call of this wrong turn that failed";
 const WORDS = { never_closed: "a turn never closed", all_right: "every turn right", any_wrong: "any turn wrong" };
 
 async function decode(id) {
@@ -103,7 +105,10 @@ function drawSummary(front) {
   const head = el("tr", {}, ...["stage", "updates", "ended by", "reason"].map((text) => el("th", {}, text)));
   document.getElementById("summary").replaceChildren(el("table", {}, head, ...rows));
   const left = Object.entries(front.left_out).map(([what, count]) => `${count} ${what}`);
-  if (left.length) document.getElementById("left-out").textContent = `Left out: ${left.join("; ")}.`;
+  if (left.length) document.getElementById("left-out").append(el("div", {}, `Left out: ${left.join("; ")}.`));
+  for (const [reason, count] of Object.entries(front.unexplained)) {
+    document.getElementById("left-out").append(el("div", {}, `Without expected state and the reference's calls: ${count} trajectories (${reason}).`));
+  }
 }
 
 // The list and its filters: the state is the part of the address behind #, so a view can be shared -----------
@@ -194,10 +199,11 @@ function drawHint(hint) {
   return hint ? el("div", { class: "hint" }, el("span", { class: "tag" }, `hint · ${hint.rule} · ${hint.category}`), hint.text) : null;
 }
 
+// `suspect` is why to look at this call first, or empty.
 function drawCall(call, suspect) {
   const words = Object.entries(call.arguments || {}).map(([name, value]) => `${name}=${JSON.stringify(value)}`);
   return el("div", { class: suspect ? "call suspect" : "call" },
-    suspect ? el("span", { class: "tag bad" }, "first call of this wrong turn that failed") : null,
+    suspect ? el("div", { class: "tag bad" }, suspect) : null,
     el("code", {}, `${call.name}(${words.join(", ")})`), " ", el("span", { class: `tag ${call.status === "ok" ? "good" : "bad"}` }, call.status || "not run"),
     call.result === null ? null : el("pre", {}, call.result), drawHint(call.hint));
 }
@@ -205,7 +211,7 @@ function drawCall(call, suspect) {
 function drawStep(step, number, turn, inTraining) {
   const cut = step.outcome === "cut";
   const trained = inTraining && !(cut && !step.text); // a message that was cut before its first token has none
-  const suspect = (n) => turn.suspect !== null && turn.suspect[0] === number && turn.suspect[1] === n;
+  const suspect = (n) => (turn.suspect !== null && turn.suspect[0] === number && turn.suspect[1] === n ? (turn.strange ? STRANGE : FAILED) : "");
   return el("div", { class: `step ${cut ? "cut" : trained ? "trained" : ""}` },
     el("span", { class: "tag" }, step.outcome), el("span", { class: "tag" }, trained ? "trained on" : "not trained on"),
     cut ? el("span", { class: "tag bad" }, "cut off: the episode stopped here") : null, ...step.limits.map((limit) => el("span", { class: "tag bad" }, `limit: ${limit}`)),
@@ -213,13 +219,33 @@ function drawStep(step, number, turn, inTraining) {
     step.observation ? el("details", {}, el("summary", {}, "what the model read next (not trained on)"), el("pre", {}, step.observation)) : null);
 }
 
-function drawVerdict(turn) {
+// Where state differs: the place, the reference's value, the episode's.
+function drawDifferences(behind, number) {
+  const value = (kind, text) => el("td", { class: kind }, text === "" ? el("i", {}, "not there") : el("code", {}, text));
+  const since = (d) => (d.since === number ? "this turn" : `turn ${d.since + 1}`);
+  const rows = behind.differences.map((d) => el("tr", {}, el("td", {}, el("code", {}, d.where)), value("expected", d.expected), value("actual", d.actual), el("td", {}, since(d))));
+  const head = el("tr", {}, ...["state", "expected (reference)", "actual", "differs since"].map((text) => el("th", {}, text)));
+  const more = behind.more ? el("div", { class: "mute" }, `and ${behind.more} more`) : null;
+  const old = behind.differences.every((d) => d.since < number) && !behind.more;
+  return el("div", { class: "wide" }, el("table", { class: "differences" }, head, ...rows), more, old ? el("div", { class: "mute" }, "All of it was there before this turn: the cause is earlier.") : null);
+}
+
+function drawReference(behind) {
+  const line = (call) => el("div", { class: "reference" }, el("code", {}, call.text), " ",
+    el("span", { class: `tag ${call.made ? "good" : "bad"}` }, call.made ? "made" : "not made in this turn"), call.missing ? el("span", { class: "tag bad" }, "its result never came") : null);
+  return el("div", {}, el("b", {}, "The reference's calls of this turn"), ...(behind.reference.length ? behind.reference.map(line) : [el("div", { class: "mute" }, "(none)")]));
+}
+
+function drawVerdict(turn, number, unexplained) {
   const verdict = turn.verdict;
   if (!verdict) return el("div", { class: "verdict bad" }, turn.steps.length || turn.request ? "Never closed: the episode ended before. Counts as wrong." : "Never reached: the episode ended before. Counts as wrong.");
   const said = el("b", { class: verdict.correct ? "good" : "bad" }, verdict.correct ? "right" : `wrong: ${verdict.failure}`);
   const notes = [verdict.forced ? "closed because its steps ran out" : "", verdict.expects_calls ? "" : "the right act was to call nothing"].filter(Boolean);
   const box = el("div", { class: "verdict" }, said, notes.length ? ` (${notes.join("; ")})` : "");
   if (verdict.mismatched_classes.length) box.append(el("div", {}, "State differs from the reference in: ", el("b", {}, verdict.mismatched_classes.join(", "))));
+  if (turn.behind && turn.behind.differences.length) box.append(drawDifferences(turn.behind, number));
+  if (turn.behind) box.append(drawReference(turn.behind));
+  else if (!verdict.correct) box.append(el("div", { class: "mute" }, `Expected state and the reference's calls are not shown: ${unexplained}.`));
   if (verdict.missing_responses.length) {
     const actual = turn.steps.flatMap((step) => step.calls.map((call) => call.result)).filter((result) => result !== null);
     box.append(el("div", { class: "compare" },
@@ -229,11 +255,11 @@ function drawVerdict(turn) {
   return box;
 }
 
-function drawTurn(turn, number, trained) {
+function drawTurn(turn, number, trained, unexplained) {
   const kind = turn.verdict ? (turn.verdict.correct ? "right" : "wrong") : "wrong";
   return el("div", { class: `turn ${kind}` },
     el("header", {}, el("b", {}, `Turn ${number + 1} `), el("span", { class: "request" }, turn.request === null ? "(never asked)" : turn.request)),
-    el("div", {}, ...turn.steps.map((step, n) => drawStep(step, n, turn, trained)), drawVerdict(turn)));
+    el("div", {}, ...turn.steps.map((step, n) => drawStep(step, n, turn, trained)), drawVerdict(turn, number, unexplained)));
 }
 
 function drawEpisode(columns, index, episode) {
@@ -245,7 +271,7 @@ function drawEpisode(columns, index, episode) {
     el("div", { class: "facts" }, ...facts.map((fact) => el("span", {}, fact))),
     el("details", {}, el("summary", {}, "reward parts and numbers that are not 0"), el("table", {}, ...parts)),
     el("details", {}, el("summary", {}, "system prompt"), el("pre", {}, episode.system)),
-    ...episode.turns.map((turn, n) => drawTurn(turn, n, trained)));
+    ...episode.turns.map((turn, n) => drawTurn(turn, n, trained, episode.unexplained)));
 }
 
 async function drawOpen(front, state) {
