@@ -1,4 +1,4 @@
-"""The command line: `env-tuning prepare`, `train`, `curriculum`, `audit`, `rescore`, `report`, `hints` and more.
+"""The command line: `env-tuning prepare`, `train`, `curriculum`, `eval`, `audit`, `rescore`, `report` and `hints`.
 
 Environments have `check`, `play` and `rows`. Owns: arguments and exit statuses. Refuses: logic of its own; every
 command calls one function of a room.
@@ -15,11 +15,13 @@ import typer
 from env_tuning import __version__
 from env_tuning.augmentation.cli import app as hints
 from env_tuning.errors import UserError
+from env_tuning.evaluation.cli import app as evaluation
 from env_tuning.report.cli import report
 from env_tuning.rewards.cli import audit, rescore
 from env_tuning.working_folder import import_from_here
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(evaluation, name="eval")
 app.add_typer(hints, name="hints")
 
 

@@ -140,6 +140,11 @@ class Chat:
         await self._client.aclose()
 
     @property
+    def model(self) -> str:
+        """The model that is asked; "" before it was found out."""
+        return self._model
+
+    @property
     def left_out(self) -> frozenset[str]:
         """The fields that this server does not take, so that no request has them any more."""
         return frozenset(self._refused)

@@ -84,23 +84,10 @@ def load_model(folder: Path, *, name: str = "", slots: int = 8, max_length: int 
         max_length: tokens of prompt and answer together; 0 for what the model was made for.
         threads: of torch's operators.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from env_tuning.verl_plugin.rollout.folder import load_folder
 
-    from env_tuning.verl_plugin.rollout.engine import EngineConfig, RolloutEngine
-    from env_tuning.verl_plugin.rollout.runner import EngineThread
-    from env_tuning.verl_plugin.rollout.server import eos_ids
-
-    torch.set_num_threads(threads)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    engine = RolloutEngine(
-        model,
-        EngineConfig(max_slots=slots, max_length=max_length or model.config.max_position_embeddings),
-        eos_ids=eos_ids(str(folder)),
-        decode=lambda ids: tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False),
-    )
-    return ServedModel(name=name or folder.resolve().name, thread=EngineThread(engine), tokenizer=tokenizer)
+    loaded = load_folder(folder, slots=slots, max_length=max_length, threads=threads)
+    return ServedModel(name=name or folder.resolve().name, thread=loaded.thread, tokenizer=loaded.tokenizer)
 
 
 def chat_app(model: ServedModel) -> FastAPI:

@@ -76,3 +76,15 @@ class _Remembered:
         while self._size > _MEMORY_TOKENS and len(self._memory) > 1:
             self._size -= len(self._memory.popitem(last=False)[1])
         return tokens
+
+
+def chat_tokens_for(tokenizer: Any, model_type: str) -> ChatTokens:
+    """The tokens that training's agent loop makes of a model's messages, outside of training.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        model_type: the architecture's name in ``config.json``, by which verl chooses the boundary rules.
+    """
+    from verl.utils.tokenizer.continuous_token_wiring import create_continuous_token_builder
+
+    return ChatTokens(create_continuous_token_builder(tokenizer, hf_model_type=model_type))

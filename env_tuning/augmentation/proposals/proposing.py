@@ -30,6 +30,7 @@ from env_tuning.augmentation.proposals.sites import ErrorSite, error_words, shor
 from env_tuning.augmentation.rule_file import Entries, RuleText, read_entries, write_entries
 from env_tuning.endpoint.client import Chat, Endpoint, NoReply, UnusableReply
 from env_tuning.errors import UserError
+from env_tuning.together import together
 
 T = TypeVar("T")
 _CHARACTERS = 400
@@ -300,20 +301,9 @@ async def propose_all(
 
     if asked:
         async with Chat(endpoint) as chat:
-            await _all([ask_about(site) for site in asked])
+            await together([ask_about(site) for site in asked])
         return Ledger(outcomes=outcomes, done_before=len(sites) - len(asked), counts=chat.counts)
     return Ledger(outcomes=outcomes, done_before=len(sites), counts=Counter())
-
-
-async def _all(work: Sequence[Any]) -> None:
-    """Run everything; the first error ends the rest."""
-    running = [asyncio.ensure_future(part) for part in work]
-    try:
-        await asyncio.gather(*running)
-    finally:
-        for part in running:
-            part.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
 
 
 def _entries(file: Path) -> Entries:

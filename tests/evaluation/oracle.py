@@ -1,0 +1,170 @@
+"""A server that answers with the ground truth, in both modes, and misbehaves where a test tells it to.
+
+It is stateless, as real ones are: which task a request is about stands in its first user message, and how far the
+episode is, in the number of assistant messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from env_tuning.calls import ToolCall, parse_call
+from env_tuning.data.demonstrations import name_arguments
+from env_tuning.protocols import ThinkAnswer
+from env_tuning.task import Task
+
+Step = tuple[ToolCall, ...]
+"""The calls of one message; none is an answer."""
+
+
+def perfect_steps(task: Task) -> list[Step]:
+    """The reference, a message for every two calls of a turn, and an answer at the end of each turn."""
+    documents = {tool.name: tool for tool in task.tools}
+    steps: list[Step] = []
+    for turn in task.ground_truth:
+        parsed = [parse_call(text) for text in turn]
+        calls = [name_arguments(call, documents[call.name]) for call in parsed]
+        size = max(2, -(-len(calls) // 15))
+        steps += [tuple(calls[at : at + size]) for at in range(0, len(calls), size)]
+        steps.append(())
+    return steps
+
+
+def prompt_message(step: Step) -> dict[str, Any]:
+    protocol = ThinkAnswer()
+    text = protocol.write_calls(step, "next") if step else protocol.write_answer("Done.", "done")
+    return {"role": "assistant", "content": text}
+
+
+def native_message(step: Step, number: int) -> dict[str, Any]:
+    if not step:
+        return {"role": "assistant", "content": "Done."}
+    calls = [
+        {
+            "id": f"c{number}-{at}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments))},
+        }
+        for at, call in enumerate(step)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+@dataclass(frozen=True)
+class Status:
+    """An answer with a status of its own, or with bytes that are no JSON."""
+
+    code: int
+    message: str = ""
+    raw: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Answer = dict[str, Any] | Status
+
+
+def completion(message: dict[str, Any], finish: str = "stop") -> dict[str, Any]:
+    return {
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 10},
+    }
+
+
+@dataclass
+class Oracle:
+    """The answers.
+
+    Attributes:
+        steps: per first user message, what to say.
+        intrude: gets a request and its number, from 0, and may answer in the truth's place.
+        requests: what was asked, in order of arrival; kept only if `keep` is set.
+    """
+
+    steps: Mapping[tuple[str, int], Sequence[Step]]
+    intrude: Callable[[dict[str, Any], int], Answer | None] = lambda body, number: None
+    keep: bool = True
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: set[str | None] = field(default_factory=set)
+    asked: int = 0
+    url: str = ""
+
+    def answer(self, body: dict[str, Any], number: int) -> Answer:
+        if (given := self.intrude(body, number)) is not None:
+            return given
+        messages = body["messages"]
+        first = next(message["content"] for message in messages if message["role"] == "user")
+        said = sum(message["role"] == "assistant" for message in messages)
+        tools = len(body["tools"]) if "tools" in body else 0
+        known = [steps for (text, _), steps in self.steps.items() if text == first]
+        steps = known[0] if len(known) == 1 else self.steps[first, _tools_in(body)]
+        return completion(native_message(steps[said], said) if tools else prompt_message(steps[said]))
+
+
+def _tools_in(body: dict[str, Any]) -> int:
+    """How many tools a conversation began with; tells tasks apart that share their first request."""
+    if "tools" in body:
+        return len(body["tools"])
+    return int(body["messages"][0]["content"].count('{"name": "')) - 1
+
+
+def oracle_of(tasks: Sequence[Task], **options: Any) -> Oracle:
+    """An oracle for tasks of one category."""
+    steps = {(task.user_turns[0], len(task.visible_tools(0))): perfect_steps(task) for task in tasks}
+    assert len(steps) == len(tasks), "two tasks begin alike"
+    return Oracle(steps=steps, **options)
+
+
+@contextlib.contextmanager
+def serving(oracle: Oracle, models: tuple[str, ...] = ("oracle",)) -> Iterator[Oracle]:
+    """Serve it on a free port, at ``oracle.url``."""
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send(200, json.dumps({"data": [{"id": name} for name in models]}).encode(), {})
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                number = oracle.asked
+                oracle.asked += 1
+                oracle.keys.add(self.headers.get("Authorization"))
+                if oracle.keep:
+                    oracle.requests.append(body)
+            given = oracle.answer(body, number)
+            if isinstance(given, Status):
+                words = {"error": {"message": given.message}}
+                self._send(given.code, given.raw or json.dumps(words).encode(), given.headers)
+            else:
+                self._send(200, json.dumps(given).encode(), {})
+
+        def _send(self, code: int, data: bytes, headers: Mapping[str, str]) -> None:
+            with contextlib.suppress(OSError):  # a client that gave up
+                self.send_response(code)
+                for name, value in {**headers, "Content-Length": str(len(data))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(data)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    oracle.url = f"http://127.0.0.1:{server.server_port}/v1"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield oracle
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
