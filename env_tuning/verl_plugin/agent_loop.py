@@ -251,6 +251,7 @@ class InteractionAgentLoop(AgentLoopBase):
             "turn_ends": list(turn_ends.values()),
             "trained_tokens": sum(transcript.mask),
             "response_tokens": len(transcript.mask),
+            "prompt_tokens": len(opening),
             "trajectory_json": None if trajectory is None else trajectory.to_json(),
         }
         if score is not None:

@@ -31,10 +31,14 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.curriculum.gate import GateSettings
 from env_tuning.curriculum.lineage import write_lineage
+from env_tuning.data.rows import row_count
+from env_tuning.doctor.examine import examine, stops
+from env_tuning.doctor.finding import Finding, said_by
+from env_tuning.doctor.size_rules import CRITIC_ESTIMATORS
 from env_tuning.errors import UserError
 from env_tuning.launch import PARENT_VARIABLE, exit_when_told
 from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_holds
-from env_tuning.preflight import CRITIC_ESTIMATORS, check, files, identity, row_count
+from env_tuning.run_folder import claim_output, files, identity
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
 
@@ -58,9 +62,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complete(config)
         set_environment(config, os.environ)
         plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-        check(plain)
+        found = examine(plain)
+        for finding in found:
+            print(f"{PREFIX}{finding.severity.value}: {finding.line}", flush=True)
+        if stops(found):
+            return 2
         settle_steps(config)
         output = Path(config.env_tuning.output_dir)
+        claim_output(output, identity(plain))
         with sole_owner(output):
             if reason := finished(output, config.trainer.total_training_steps):
                 print(f"{PREFIX}{reason}", flush=True)
@@ -139,11 +148,7 @@ def _follow_launcher() -> None:
 
 
 def complete(config: DictConfig) -> None:
-    """Fill in what the files cannot know: absolute paths, a critic, and workers for verl's own reward function.
-
-    Raises:
-        UserError: two rewards are configured, or determinism where there is none.
-    """
+    """Fill in what the files cannot know: absolute paths, a critic, and workers for verl's own reward function."""
     with open_dict(config):
         # Ray actors may start elsewhere.
         config.env_tuning.output_dir = str(Path(config.env_tuning.output_dir).expanduser().absolute())
@@ -153,13 +158,7 @@ def complete(config: DictConfig) -> None:
         if config.critic.enable is None and config.algorithm.adv_estimator in CRITIC_ESTIMATORS:
             config.critic.enable = True  # verl knows of its own gae only that it needs one
         if config.reward.custom_reward_function.path:
-            if config.env_tuning.reward is not None:
-                raise UserError(
-                    "env_tuning.reward and reward.custom_reward_function.path are both set; set one of them to null"
-                )
             config.reward.num_workers = config.reward.num_workers or 1
-        if config.env_tuning.deterministic and config.trainer.device != "cpu":
-            raise UserError("env_tuning.deterministic works on a CPU only (hardware=cpu); set it to false")
 
 
 def settle_steps(config: DictConfig) -> None:
@@ -200,6 +199,7 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
     wanted = {
         "VERL_USE_EXTERNAL_MODULES": _PLUGIN,
         "TENSORBOARD_DIR": str(Path(config.env_tuning.output_dir) / "tensorboard"),
+        "WANDB_DIR": str(config.env_tuning.output_dir),
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "TQ_NUM_THREADS": "1",
@@ -236,7 +236,7 @@ def train(config: DictConfig) -> None:
         with local_ray(config) as ready:
             from env_tuning.verl_plugin.task_runner import LocalTaskRunner
 
-            _validate(config)
+            _refuse(config)
             ready.result()
             LocalTaskRunner().run(config)
     else:
@@ -245,7 +245,7 @@ def train(config: DictConfig) -> None:
 
         from env_tuning.verl_plugin.task_runner import TaskRunner
 
-        _validate(config)
+        _refuse(config)
         _forward_environment(config)
         run_ppo(config, task_runner_class=ray.remote(TaskRunner))
         ray.shutdown()
@@ -305,15 +305,25 @@ def _join_ray(config: DictConfig, options: Mapping[str, Any]) -> None:
             )
 
 
-def _validate(config: DictConfig) -> None:
+def refused_by_verl(config: DictConfig) -> list[Finding]:
+    """What verl's own checks say of its keys, and which names verl does not know; imports verl."""
     from verl.trainer.ppo.utils import need_critic, need_reference_policy
     from verl.utils.config import validate_config
 
+    from env_tuning.verl_plugin.registered import unregistered
+
+    found = list(unregistered(config))
     roles = {"use_reference_policy": need_reference_policy(config), "use_critic": need_critic(config)}
     try:
         validate_config(config=config, **roles)
     except (AssertionError, ValueError) as error:
-        raise UserError(f"verl refuses the configuration: {error}") from error
+        found.append(said_by(ValueError(f"verl refuses the configuration: {error}"), "verl"))
+    return found
+
+
+def _refuse(config: DictConfig) -> None:
+    if found := refused_by_verl(config):
+        raise UserError("; ".join(finding.line for finding in found))
 
 
 def _sweep_ray_folders() -> None:
@@ -327,7 +337,7 @@ def _sweep_ray_folders() -> None:
 _FORWARDED = (
     *("VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "TRANSFER_QUEUE_ENABLE"),
     *("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TQDM_DISABLE"),
-    *("MKL_CBWR", "ENV_TUNING_DETERMINISTIC"),
+    *("MKL_CBWR", "ENV_TUNING_DETERMINISTIC", "WANDB_DIR"),
 )
 
 

@@ -32,6 +32,8 @@ class EpisodeRecord:
     trained_tokens: int
     response_tokens: int
     trajectory: Mapping[str, Any] | None
+    prompt_tokens: int = 0
+    """Of the opening; 0 if that is not known."""
 
     def line(self, step: int) -> str:
         """One line of a dump."""
@@ -45,6 +47,7 @@ class EpisodeRecord:
                 "reward": self.numbers,
                 "trained_tokens": self.trained_tokens,
                 "response_tokens": self.response_tokens,
+                "prompt_tokens": self.prompt_tokens,
                 "trajectory": self.trajectory,
             },
             ensure_ascii=False,
@@ -59,6 +62,7 @@ def columns(records: Iterable[EpisodeRecord]) -> dict[str, list[float]]:
             values[name].append(value)
         values["trained_tokens"].append(record.trained_tokens)
         values["response_tokens"].append(record.response_tokens)
+        values["prompt_tokens"].append(record.prompt_tokens)
     return dict(values)
 
 

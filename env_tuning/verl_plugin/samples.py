@@ -68,6 +68,7 @@ def read_records(batch: Any) -> list[EpisodeRecord]:
                 numbers=_numbers(extra.get("reward_extra_info") or {}),
                 trained_tokens=int(extra.get("trained_tokens", 0)),
                 response_tokens=int(extra.get("response_tokens", 0)),
+                prompt_tokens=int(extra.get("prompt_tokens", 0)),
                 trajectory=None if text is None else json.loads(text),
             )
         )

@@ -12,6 +12,7 @@ which a resumed run makes up for before it trains on.
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import time
@@ -32,6 +33,7 @@ from env_tuning.curriculum import checkpoints, gate
 from env_tuning.outcome import conclude, write_outcome
 from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
 from env_tuning.verl_plugin.action_advantages import critic_values
+from env_tuning.verl_plugin.boards import boards_of, show
 from env_tuning.verl_plugin.direct_client import DirectClient
 from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
@@ -153,6 +155,7 @@ class EnvTuningTrainer(PPOTrainerSync):
             metrics.setdefault("actor/entropy", metrics["actor/entropy_loss"])
         if self.config.trainer.get("rollout_data_dir"):
             self._dump(self._records, self.config.trainer.rollout_data_dir)
+        self._show(self._records, "episodes")
         self._progress.tell("step", **self._step_record(metrics, timing_raw))
         return batch
 
@@ -189,6 +192,7 @@ class EnvTuningTrainer(PPOTrainerSync):
         started = time.monotonic()
         metrics = super()._validate()
         metrics.update(validation_metrics(self._validation))
+        self._show(self._validation, "val_episodes")
         self._progress.tell(
             "validation",
             step=self.global_steps,
@@ -199,6 +203,20 @@ class EnvTuningTrainer(PPOTrainerSync):
         )
         self._ask_gate()
         return metrics
+
+    def _show(self, records: list[EpisodeRecord], place: str) -> None:
+        """Write histograms and samples to the boards that verl has opened."""
+        samples = self._settings.sampled_trajectories
+        show(self.logger.logger, records, self.global_steps, place=place, samples=samples)
+
+    def _choose_boards(self) -> None:
+        """Here, where verl is about to open them: W&B's key has to be known to this process and to no other."""
+        installed = importlib.util.find_spec("wandb") is not None
+        chosen = boards_of(self.config.trainer.logger, os.environ, wandb_installed=installed)
+        if chosen.warning:
+            self._progress.tell("warning", text=chosen.warning)
+        with open_dict(self.config):
+            self.config.trainer.logger = list(chosen.names)
 
     # What is saved --------------------------------------------------------------------------------------------
 
@@ -262,6 +280,7 @@ class EnvTuningTrainer(PPOTrainerSync):
 
     def _train(self, agent_loop_manager: Any) -> None:
         self.agent_loop_manager = agent_loop_manager
+        self._choose_boards()
         with open_dict(self.config):
             # verl validates whenever a process starts; here a step is validated once, whoever was killed meanwhile.
             self.config.trainer.val_before_train = self._validation_is_due()

@@ -12,6 +12,7 @@ from running import events, run_stage
 
 from env_tuning.outcome import read_outcome
 from env_tuning.trajectory import Trajectory
+from env_tuning.verl_plugin.boards import HISTOGRAMS
 
 
 @pytest.mark.e2e
@@ -69,7 +70,7 @@ def check_dumps(run: Path) -> None:
 def check_scalars(folder: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    accumulator = EventAccumulator(str(folder))
+    accumulator = EventAccumulator(str(folder), {"histograms": 0, "scalars": 0})
     accumulator.Reload()
     wanted = {
         *("actor/pg_loss", "actor/kl_loss", "actor/lr", "actor/entropy", "critic/rewards/mean"),
@@ -78,6 +79,13 @@ def check_scalars(folder: Path) -> None:
     }
     assert wanted <= set(accumulator.Tags()["scalars"])
     assert [event.step for event in accumulator.Scalars("env/score/mean")] == [1, 2]
+    shapes = {name: accumulator.Histograms(f"episodes/{name}") for name in HISTOGRAMS}
+    assert all(
+        [(event.step, event.histogram_value.num) for event in told] == [(1, 16), (2, 16)] for told in shapes.values()
+    )
+    assert [event.histogram_value.num for event in accumulator.Histograms("val_episodes/score")] == [2]
+    texts = {"episodes/sample_1/text_summary", "episodes/sample_2/text_summary", "val_episodes/sample_1/text_summary"}
+    assert texts <= set(accumulator.Tags()["tensors"])
 
 
 @pytest.mark.slow
