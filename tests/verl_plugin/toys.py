@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from env_tuning.interaction.base import Interaction, Message
+from env_tuning.rewards.score import Score
 from env_tuning.trajectory import StepOutcome, StepRecord, StopReason, Trajectory, TurnVerdict
 
 CHATML = (
@@ -151,6 +152,14 @@ def letter_reward(trajectory: Trajectory) -> dict[str, float]:
     texts = [step.text for step in trajectory.steps]
     share = sum(text.count(letter) for text in texts) / max(1, sum(map(len, texts)))
     return {"score": share, "completed": float(trajectory.stop is StopReason.COMPLETED)}
+
+
+def turn_reward(trajectory: Trajectory) -> Score:
+    """What every closed turn earned: the share of its last message that is the letter."""
+    letter = trajectory.task_id[-1]
+    texts = [step.text for step in trajectory.steps if step.closed_turn]
+    turns = tuple(text.count(letter) / max(1, len(text)) for text in texts)
+    return Score(score=sum(turns), turns=turns)
 
 
 def broken_reward(trajectory: Trajectory) -> dict[str, float]:
