@@ -14,6 +14,7 @@ import typer
 
 from env_tuning import __version__
 from env_tuning.augmentation.cli import app as hints
+from env_tuning.doctor.cli import doctor
 from env_tuning.errors import UserError
 from env_tuning.evaluation.cli import app as evaluation
 from env_tuning.report.cli import report
@@ -146,6 +147,7 @@ def rows(
 
 
 app.command("audit")(audit)
+app.command("doctor", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(doctor)
 app.command("rescore")(rescore)
 app.command("report")(report)
 

@@ -2,7 +2,7 @@
 
 Owns: picking the hardware group, making the data and the embedded model when they are missing, the child process
 that runs verl (its log file, its progress lines, its end). Refuses: importing verl, torch or ray in this process;
-checks of the composed configuration (`preflight.py` runs in the child).
+checks of the composed configuration (the `doctor` runs in the child).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def play() -> int:
 
     from env_tuning.atomic import replace_text
     from env_tuning.curriculum.lineage import write_lineage
-    from env_tuning.preflight import claim_output, identity
+    from env_tuning.run_folder import claim_output, identity
     from env_tuning.verl_plugin.compose import compose_config
     from env_tuning.verl_plugin.main import complete, finished, settle_steps, sole_owner
 

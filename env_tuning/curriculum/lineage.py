@@ -29,7 +29,7 @@ def write_lineage(folder: Path, config: Mapping[str, Any], identity: Mapping[str
     Args:
         folder: the output folder.
         config: the composed configuration.
-        identity: what makes two runs the same (`preflight.identity`): data hashes, model, reward, sizes.
+        identity: what makes two runs the same (`run_folder.identity`): data hashes, model, reward, sizes.
     """
     file = folder / LINEAGE_FILE
     if file.is_file():

@@ -26,7 +26,7 @@ from env_tuning.curriculum.results import StageResult, stage_result
 from env_tuning.errors import UserError
 from env_tuning.launch import Launch, exit_when_told, given, plan, run, show
 from env_tuning.outcome import read_outcome, still_holds
-from env_tuning.preflight import claim_output, identity
+from env_tuning.run_folder import claim_output, identity
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.main import complete, settle_steps
 

@@ -145,6 +145,34 @@ def prompt_versions(path: Path) -> set[PromptVersion]:
     return {PromptVersion(name) for name in _kinds(path, "prompt_version")}
 
 
+def agent_names(path: Path) -> frozenset[str | None]:
+    """The agent loops that the rows of a parquet file name, None for rows that name none; empty without the column.
+
+    Raises:
+        ValueError: the file is missing or no parquet file.
+    """
+    table = _read(path)
+    return (
+        frozenset(pc.unique(table.column("agent_name")).to_pylist())
+        if "agent_name" in table.column_names
+        else frozenset()
+    )
+
+
+def column_names(path: Path) -> frozenset[str]:
+    """The columns of a parquet file.
+
+    Raises:
+        ValueError: the file is missing or no parquet file.
+    """
+    return frozenset(_read(path).column_names)
+
+
+def row_count(path: Path) -> int:
+    """Number of rows of a parquet file, from its footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
 def _kinds(path: Path, key: str) -> set[str]:
     """The different values of one text field of ``interaction_kwargs``."""
     table = _read(path)

@@ -25,6 +25,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopMetr
 from verl.utils.profiler import simple_timer
 
 from env_tuning.interaction.base import Interaction, make_interaction
+from env_tuning.model.stop_tokens import stop_tokens
 from env_tuning.rewards.numbers import logged_numbers
 from env_tuning.rewards.placement import Placement, place_by_turn
 from env_tuning.rewards.registry import Reward, resolve_reward
@@ -133,7 +134,7 @@ class InteractionAgentLoop(AgentLoopBase):
         self._verl_scores = bool(OmegaConf.select(self.config, "reward.custom_reward_function.path"))
         self._budget = _budget(self.rollout_config, settings)
         self._chat = ChatTokens(self.continuous_token_builder)
-        self._stop_tokens = _stop_tokens(self.config.actor_rollout_ref.model.path, self.tokenizer.eos_token_id)
+        self._stop_tokens = stop_tokens(self.config.actor_rollout_ref.model.path, self.tokenizer.eos_token_id)
 
     async def run(self, sampling_params: dict[str, Any], *, validate: bool = False, **row: Any) -> AgentLoopOutput:
         """Play one episode of a row.
@@ -361,19 +362,6 @@ def _budget(rollout: Any, settings: Any) -> Budget:
             f"env_tuning.min_message_tokens={budget.min_message} tokens (at least 1): raise the first"
         )
     return budget
-
-
-@functools.cache
-def _stop_tokens(model_path: str, eos_token_id: int) -> frozenset[int]:
-    """The tokens that end a message: the tokenizer's and the generation configuration's."""
-    from transformers import GenerationConfig
-
-    try:
-        configured = GenerationConfig.from_pretrained(model_path).eos_token_id
-    except OSError:  # a model without generation_config.json
-        configured = None
-    listed = configured if isinstance(configured, list) else [configured]
-    return frozenset({eos_token_id, *listed} - {None})
 
 
 class _Frozen(dict):  # type: ignore[type-arg]

@@ -1,0 +1,26 @@
+"""The tokens at which a model's messages end.
+
+Owns: reading them. Refuses: adding any: a template that ends messages with another token is the model's to mend.
+"""
+
+from __future__ import annotations
+
+import functools
+
+
+@functools.cache
+def stop_tokens(model_path: str, eos_token_id: int | None) -> frozenset[int]:
+    """The tokenizer's own and those of the generation configuration.
+
+    Args:
+        model_path: a folder or hub id.
+        eos_token_id: of the tokenizer.
+    """
+    from transformers import GenerationConfig
+
+    try:
+        configured = GenerationConfig.from_pretrained(model_path).eos_token_id
+    except OSError:  # a model without generation_config.json
+        configured = None
+    listed = configured if isinstance(configured, list) else [configured]
+    return frozenset({eos_token_id, *listed} - {None})  # type: ignore[arg-type]
