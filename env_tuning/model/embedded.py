@@ -35,13 +35,14 @@ RECIPE_VERSION = 1
 
 FIGURES_FILE = "warm_start.json"
 
-_PACKAGES = ("torch", "transformers", "tokenizers")
+PACKAGES = ("torch", "transformers", "tokenizers")
+"""Other versions of these make other models."""
 
 _CARD = """\
 # Embedded model
 
 A {parameters:,}-parameter Qwen3 with a tokenizer of its own, made on this machine by env_tuning for training runs
-without a GPU. It was warm-started on the ground truth of {tasks} training tasks ({demonstrations} demonstrations,
+without a GPU. It was warm-started on {what} ({demonstrations} demonstrations,
 {steps} steps, {seconds} s) and is meant to be trained further with reinforcement learning. It knows these tools and
 this protocol, and no language beyond them. Figures: `{figures_file}`.
 """
@@ -93,20 +94,55 @@ def embedded_model(
         "listing": listing.value,
         "tasks_sha256": file_sha256(tasks_file),
         "long_context_sha256": long_context_file and file_sha256(long_context_file),
-        "packages": {package: version(package) for package in _PACKAGES},
+        "packages": {package: version(package) for package in PACKAGES},
     }
+
+    def demonstrations() -> list[list[Message]]:
+        padding = LongContext.load(long_context_file) if long_context_file else None
+        return _demonstrations(tasks, seed, variants, listing, padding)
+
+    return cached_model(
+        cache, demonstrations, recipe, shape=shape, pieces=pieces, settings=settings, seed=seed,
+        what=f"the ground truth of {len(tasks)} training tasks", report=report,
+    )  # fmt: skip
+
+
+def cached_model(
+    cache: Path,
+    demonstrations: Callable[[], Sequence[Sequence[Message]]],
+    recipe: dict[str, Any],
+    *,
+    shape: TinySize,
+    pieces: int,
+    settings: WarmStart,
+    seed: int,
+    what: str,
+    report: Callable[[str], None] = to_standard_error,
+) -> Path:
+    """The folder of a model made from demonstrations, built first if this cache does not hold it.
+
+    Args:
+        cache: folder for models; created if missing.
+        demonstrations: gives the messages of perfect episodes; called only to build.
+        recipe: plain data that decides what the model is; the folder's name comes from it.
+        shape: of the model.
+        pieces: upper limit of the vocabulary.
+        settings: of the warm start.
+        seed: of weights and order.
+        what: what the demonstrations show, for the model's card.
+        report: takes lines of progress.
+    """
     folder = cache / f"embedded-{_key(recipe)}"
     if _is_whole(folder):
         return folder
     report("making the embedded model (once; it is kept for the next runs)")
-    padding = LongContext.load(long_context_file) if long_context_file else None
-    demonstrations = _demonstrations(tasks, seed, variants, listing, padding)
+    shown = demonstrations()
     cache.mkdir(parents=True, exist_ok=True)
     # Built elsewhere and renamed at the end: a killed build leaves nothing under the final name.
     with tempfile.TemporaryDirectory(dir=cache, prefix=".building-", ignore_cleanup_errors=True) as scratch:
         built = Path(scratch) / "model"
-        figures = _build(built, demonstrations, shape, pieces, settings, seed, report)
-        _write_card(built, figures, len(tasks), recipe)
+        figures = _build(built, shown, shape, pieces, settings, seed, report)
+        _write_card(built, figures, what, recipe)
         _publish(built, folder)
     report(f"the embedded model is in {folder} (loss {figures.loss}, {figures.seconds} s)")
     return folder
@@ -154,8 +190,8 @@ def _build(
     return figures
 
 
-def _write_card(folder: Path, figures: WarmStartFigures, tasks: int, recipe: dict[str, Any]) -> None:
-    card = _CARD.format(tasks=tasks, figures_file=FIGURES_FILE, **asdict(figures))
+def _write_card(folder: Path, figures: WarmStartFigures, what: str, recipe: dict[str, Any]) -> None:
+    card = _CARD.format(what=what, figures_file=FIGURES_FILE, **asdict(figures))
     (folder / "README.md").write_text(card, encoding="utf-8")
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     record = {"figures": asdict(figures), "recipe": recipe, "files": files}
