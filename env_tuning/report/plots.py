@@ -43,6 +43,10 @@ def _write(panel: Panel, curves: Curves, file: Path) -> Path:
             label = line.name if place == 0 else None
             x, y = zip(*piece, strict=True)
             axes.plot(x, y, color=f"C{number % 10}", marker=marker, ms=2.5, lw=1.2, label=label)
+    values = {y for line in panel.lines for piece in line.pieces for _, y in piece}
+    if len(values) == 1:  # a range of its own around one value would look like measurements
+        low, high = min(0.0, *values), max(0.0, *values) or 1.0
+        axes.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     axes.margins(y=0.12)
     for number, span in enumerate(curves.spans):
         if number % 2:
@@ -53,8 +57,8 @@ def _write(panel: Panel, curves: Curves, file: Path) -> Path:
         if gate.verdict != "continue":
             colour = "tab:red" if gate.verdict == "fall_back" else "tab:green"
             axes.axvline(gate.x, color=colour, ls="--", lw=0.9)
-            axes.annotate(gate.verdict, (gate.x, 0.98), xycoords=("data", "axes fraction"), fontsize=6, color=colour,
-                          ha="right", va="top")  # fmt: skip
+            axes.annotate(gate.verdict, (gate.x, 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0),
+                          textcoords="offset points", fontsize=6, color=colour, ha="right", va="top")  # fmt: skip
     axes.set_title(panel.title, fontsize=9, pad=12)
     axes.set_xlabel("update", fontsize=8)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

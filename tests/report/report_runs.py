@@ -160,7 +160,7 @@ def played(task: Task, *turns: Sequence[str], rules: Rules | None = None) -> Tra
 
 
 def write_counting(folder: Path, *episodes: Trajectory, tasks: Sequence[Task] = (), phase: str = "rollouts") -> Path:
-    """A stage of one step whose episodes were really played, with its data file beside it."""
+    """A stage of one step whose episodes, one group, were really played, with its data file beside it."""
     data = folder / "data" / "counting.parquet"
     data.parent.mkdir(parents=True)
     rows = [
@@ -175,6 +175,6 @@ def write_counting(folder: Path, *episodes: Trajectory, tasks: Sequence[Task] = 
     (folder / "config.yaml").write_text(json.dumps(config))
     append(folder / "progress.jsonl", {"event": "start", "stage": "counting"}, step_event(1, 1, 0.5))
     append(folder / "progress.jsonl", {"event": "validation", "step": 1, "score": 0.5})
-    lines = [dump_line(1, f"u{number}", 0, episode, 0.0) for number, episode in enumerate(episodes)]
+    lines = [dump_line(1, "u", number, episode, 0.0) for number, episode in enumerate(episodes)]
     append(folder / phase / "1.jsonl", *lines)
     return folder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -190,6 +192,24 @@ def test_the_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
         assert CliRunner().invoke(app, command.split()).exit_code == 0
     assert len(commands) == 3 and (tmp_path / "outputs" / "report.html").is_file()
     assert (tmp_path / "plots" / "reward.svg").is_file()
+
+
+@in_a_browser
+def test_the_screenshots_of_the_documentation_are_taken_with_one_command(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (extra report)")
+    bad = played(counting_task(), ["add(amount=5)"], ["read()"], ["reset()", "read()"])
+    good = played(counting_task(), ["add(amount=2)"], ["reset()", "read()"], ["read()"])
+    run, images = write_counting(tmp_path / "run", good, bad), tmp_path / "images"
+    script = Path(__file__).parents[2] / "bench" / "report_screens.py"
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script), str(run), "--output", str(images)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "open=1" in done.stdout and "group=0" in done.stdout
+    sizes = {file.name: image.open(file).size for file in images.iterdir()}
+    assert sizes == {
+        "report_curves.png": (1400, 988), "report_trajectory.png": (1400, 1500), "report_group.png": (2000, 1200)
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", ["png", "svg"])

@@ -163,13 +163,18 @@ function drawList(columns, state) {
   document.getElementById("count").textContent = `${found.length} of ${columns.task.length} trajectories`;
   const list = document.getElementById("list");
   list.replaceChildren();
-  const more = () => {
+  const more = (least) => {
     const from = list.querySelectorAll(".row").length;
+    const to = Math.max(from + ROWS, least);
     list.querySelector(".more")?.remove();
-    list.append(...found.slice(from, from + ROWS).map((i) => row(columns, i, state)));
-    if (found.length > from + ROWS) list.append(el("button", { class: "more", type: "button", onclick: more }, `${found.length - from - ROWS} more`));
+    list.append(...found.slice(from, to).map((i) => row(columns, i, state)));
+    if (found.length > to) list.append(el("button", { class: "more", type: "button", onclick: () => more(0) }, `${found.length - to} more`));
   };
-  more();
+  more(found.indexOf(Number(state.group || state.open)) + 1);
+  const open = list.querySelector(".open");
+  if (!open) return;
+  const above = open.getBoundingClientRect().top - list.getBoundingClientRect().top + list.scrollTop; // only the list moves, not the page
+  if (above < list.scrollTop || above + open.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = above - list.clientHeight / 3;
 }
 
 function row(columns, i, state) {
@@ -232,7 +237,7 @@ function drawDifferences(behind, number) {
 
 function drawReference(behind) {
   const line = (call) => el("div", { class: "reference" }, el("code", {}, call.text), " ",
-    el("span", { class: `tag ${call.made ? "good" : "bad"}` }, call.made ? "made" : "not made in this turn"), call.missing ? el("span", { class: "tag bad" }, "its result never came") : null);
+    el("span", { class: `tag ${call.made ? "good" : "bad"}` }, call.made ? "made" : "not made in this turn"), call.made && call.missing ? el("span", { class: "tag bad" }, "its result never came") : null);
   return el("div", {}, el("b", {}, "The reference's calls of this turn"), ...(behind.reference.length ? behind.reference.map(line) : [el("div", { class: "mute" }, "(none)")]));
 }
 
