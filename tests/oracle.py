@@ -1,7 +1,7 @@
 """A server that answers with the ground truth, in both modes, and misbehaves where a test tells it to.
 
-It is stateless, as real ones are: which task a request is about stands in its first user message, and how far the
-episode is, in the number of assistant messages.
+It is stateless, as real ones are: which task a request is about stands in its seed or in its first user message, and
+how far the episode is, in the number of assistant messages.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.data.demonstrations import name_arguments
+from env_tuning.evaluation.settings import Settings
 from env_tuning.protocols import ThinkAnswer
 from env_tuning.task import Task
 
@@ -81,12 +82,15 @@ class Oracle:
     """The answers.
 
     Attributes:
-        steps: per first user message, what to say.
+        by_seed: the steps of the task that a seed belongs to.
+        by_request: the same by the first user message, for requests without a seed.
         intrude: gets a request and its number, from 0, and may answer in the truth's place.
-        requests: what was asked, in order of arrival; kept only if `keep` is set.
+        keep: whether requests are kept.
+        requests: what was asked, in order of arrival.
     """
 
-    steps: Mapping[tuple[str, int], Sequence[Step]]
+    by_seed: Mapping[int, Sequence[Step]]
+    by_request: Mapping[str, Sequence[Step]]
     intrude: Callable[[dict[str, Any], int], Answer | None] = lambda body, number: None
     keep: bool = True
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -94,30 +98,37 @@ class Oracle:
     asked: int = 0
     url: str = ""
 
+    def truth(self, body: dict[str, Any]) -> Sequence[Step]:
+        """All steps of the task that a request is about."""
+        if "seed" in body:
+            return self.by_seed[body["seed"]]
+        return self.by_request[next(message["content"] for message in body["messages"] if message["role"] == "user")]
+
     def answer(self, body: dict[str, Any], number: int) -> Answer:
         if (given := self.intrude(body, number)) is not None:
             return given
-        messages = body["messages"]
-        first = next(message["content"] for message in messages if message["role"] == "user")
-        said = sum(message["role"] == "assistant" for message in messages)
-        tools = len(body["tools"]) if "tools" in body else 0
-        known = [steps for (text, _), steps in self.steps.items() if text == first]
-        steps = known[0] if len(known) == 1 else self.steps[first, _tools_in(body)]
-        return completion(native_message(steps[said], said) if tools else prompt_message(steps[said]))
+        return spoken(self.truth(body)[said(body)], body)
 
 
-def _tools_in(body: dict[str, Any]) -> int:
-    """How many tools a conversation began with; tells tasks apart that share their first request."""
-    if "tools" in body:
-        return len(body["tools"])
-    return int(body["messages"][0]["content"].count('{"name": "')) - 1
+def said(body: dict[str, Any]) -> int:
+    """How many messages of the assistant there are."""
+    return sum(message["role"] == "assistant" for message in body["messages"])
 
 
-def oracle_of(tasks: Sequence[Task], **options: Any) -> Oracle:
-    """An oracle for tasks of one category."""
-    steps = {(task.user_turns[0], len(task.visible_tools(0))): perfect_steps(task) for task in tasks}
-    assert len(steps) == len(tasks), "two tasks begin alike"
-    return Oracle(steps=steps, **options)
+def spoken(step: Step, body: dict[str, Any]) -> Answer:
+    """A step in the mode in which the request is."""
+    return completion(native_message(step, said(body)) if "tools" in body else prompt_message(step))
+
+
+def oracle_of(tasks: Sequence[Task], settings: Settings | None = None, **options: Any) -> Oracle:
+    """An oracle for tasks, all beginning differently if the settings are greedy ones, which send no seeds."""
+    steps = [perfect_steps(task) for task in tasks]
+    chosen = settings or Settings()
+    by_request = {task.user_turns[0]: found for task, found in zip(tasks, steps, strict=True)}
+    assert chosen.temperature or len(by_request) == len(tasks), "two tasks begin alike"
+    by_seed = {chosen.seed_of(task): found for task, found in zip(tasks, steps, strict=True)}
+    assert len(by_seed) == len(tasks), "two tasks have the same seed"
+    return Oracle(by_seed=by_seed, by_request=by_request, **options)
 
 
 @contextlib.contextmanager
