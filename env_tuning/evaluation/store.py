@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from env_tuning.atomic import replace_text
 from env_tuning.errors import UserError
 from env_tuning.evaluation.results import TaskResult, result_of
-from env_tuning.preflight import claim_output
+from env_tuning.run_folder import claim_output
 
 EPISODES = "validation/0.jsonl"
 PROGRESS = "progress.jsonl"
