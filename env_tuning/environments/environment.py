@@ -82,6 +82,16 @@ class Environment:
         failed = isinstance(value, dict) and "error" in value
         return ToolResult(text, CallStatus.ERROR if failed else CallStatus.OK)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a tool of a class may wait for something outside of this process."""
+        return any(instance.waits for instance in self._instances)
+
+    def end_episode(self) -> None:
+        """Free what the classes hold outside of this process."""
+        for instance in self._instances:
+            instance.end_episode()
+
     def snapshot(self) -> dict[str, Any]:
         """Independent copies of every class's public state."""
         return {name: instance.snapshot() for name, instance in self.tool_classes.items()}

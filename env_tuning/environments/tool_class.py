@@ -42,6 +42,9 @@ class ToolClass:
     tools: ClassVar[Mapping[str, Callable[..., Any]]] = MappingProxyType({})
     """Tool name to plain function, in order of definition: the allow-list of `Environment.call`."""
 
+    waits: ClassVar[bool] = False
+    """Whether tools wait for something outside of this process; interactions then run steps in threads."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the public methods into `tools`, once per class."""
         super().__init_subclass__(**kwargs)
@@ -65,6 +68,9 @@ class ToolClass:
             long_context: the benchmark's padding data, given in long-context tasks alone. A class that is never part
                 of one need not take it.
         """
+
+    def end_episode(self) -> None:
+        """Free what lies outside of this process; called once, also when the episode was cut. May wait."""
 
     @classmethod
     def scenarios(cls) -> Iterable[Scenario]:
