@@ -7,6 +7,7 @@ Owns: perfect episodes as messages, and the settings of the warm start. Refuses:
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from env_tuning.data.demonstrations import Message
 from env_tuning.function_calling.episode import FunctionCallingEpisode, Rules, perfect_messages
-from env_tuning.function_calling.families import Family
+from env_tuning.function_calling.families import Family, family
 from env_tuning.function_calling.records import dataset, inventory
 from env_tuning.hashing import file_sha256
 from env_tuning.model.embedded import PACKAGES, cached_model
@@ -92,3 +93,8 @@ def tiny_model(
         cache, shown, recipe, shape=shape, pieces=2048, settings=settings, seed=seed,
         what="perfect episodes of the function-calling system's training dialogues",
     )  # fmt: skip
+
+
+if __name__ == "__main__":  # a process of its own, so that the launcher need not load torch
+    cache_folder, rows, spoken, played = sys.argv[1:]
+    print(tiny_model(Path(cache_folder), Path(rows), family(spoken), Rules(**json.loads(played))))

@@ -16,7 +16,7 @@ from env_tuning.function_calling.records import Dialogue, GoldCall, Parameter, R
 
 _CITIES = ("Oslo", "Lima", "Cairo", "Quito", "Hanoi", "Turin", "Accra", "Perth")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_PEOPLE = ("Mira", "Tomas", "Ines", "Jonas", "Lena", "Omar", "Yuki", "Pavel")
+_PEOPLE = ("Mira", "Tomas", "Vera", "Jonas", "Lena", "Omar", "Yuki", "Pavel")
 _TIMES = ("07:30", "09:00", "11:15", "13:45", "16:20", "18:00", "20:30")
 _NUMBERS = tuple(range(2, 10))
 _CURRENCIES = ("EUR", "USD", "JPY", "PEN", "NOK", "GHS")

@@ -56,7 +56,7 @@ def prepare(
     source: str,
     k: int = 6,
     missing: Missing = Missing.RESAMPLE,
-    validation_share: float = 0.1,
+    validation: int = 64,
     seed: int = 0,
 ) -> Preparation:
     """Write ``train.parquet``, ``val.parquet`` and ``preparation.json``.
@@ -69,14 +69,14 @@ def prepare(
         source: name of the dataset, for the metrics' ``data_source``.
         k: how many candidates a request is shown.
         missing: what is done when needed tools are not among them.
-        validation_share: of the dialogues that are validated with, from above 0 to below 1.
+        validation: how many dialogues are held back for validation.
         seed: of the split and of the order in which candidates are shown.
 
     Raises:
         UserError: a number is out of range, or nothing is left to train or validate with.
     """
-    if k < 1 or not 0 < validation_share < 1:
-        raise UserError(f"k is {k} and validation_share {validation_share}; k is at least 1, the share between 0 and 1")
+    if k < 1 or validation < 1:
+        raise UserError(f"there are {k} candidates and {validation} dialogues to validate with; both are at least 1")
     draw = random.Random(seed)
     rows: list[dict[str, Any]] = []
     shares: list[float] = []
@@ -98,16 +98,15 @@ def prepare(
             draw.shuffle(names)  # the first candidate is no hint
         rows.append(row(dialogue, tools, found, source=source, index=len(rows)))
     draw.shuffle(rows)
-    held_back = max(1, round(len(rows) * validation_share))
-    if len(rows) <= held_back:
+    if len(rows) <= validation:
         raise UserError(
-            f"{len(dialogues)} dialogues leave {len(rows)} to train and validate with; give more, or choose "
-            "another --missing"
+            f"of {len(dialogues)} dialogues {len(rows)} are left, no more than the {validation} to validate with; "
+            "give more, or choose another --missing"
         )
-    validation, train = rows[:held_back], rows[held_back:]
+    held_back, train = rows[:validation], rows[validation:]
     result = Preparation(
         train=len(train),
-        validation=len(validation),
+        validation=len(held_back),
         candidates=k,
         recall=sum(shares) / len(shares),
         complete=complete / len(dialogues),
@@ -117,7 +116,7 @@ def prepare(
     )
     destination.mkdir(parents=True, exist_ok=True)
     _write(train, destination / "train.parquet", "train")
-    _write(validation, destination / "val.parquet", "val")
+    _write(held_back, destination / "val.parquet", "val")
     replace_text(destination / REPORT, json.dumps(asdict(result), indent=2) + "\n")
     return result
 

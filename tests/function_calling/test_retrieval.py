@@ -85,7 +85,9 @@ def test_recall_counts_needed_tools():
 @pytest.mark.parametrize("missing", list(Missing))
 def test_every_policy_says_what_it_did(tmp_path, missing):
     tools, dialogues = offline_tools(), offline_dialogues(60)
-    made = prepare(tmp_path, dialogues, tools, retriever=BM25(tools), source="offline", k=3, missing=missing, seed=5)
+    made = prepare(
+        tmp_path, dialogues, tools, retriever=BM25(tools), source="offline", k=3, missing=missing, seed=5, validation=6
+    )
     lacking = round((1 - made.complete) * 60)
     assert 0 < lacking < 60
     assert (made.left_out, made.injected, made.incomplete) == tuple(
@@ -98,7 +100,7 @@ def test_every_policy_says_what_it_did(tmp_path, missing):
 def test_preparing_twice_gives_the_same_files(tmp_path):
     tools, dialogues = offline_tools(), offline_dialogues(30)
     for folder in ("one", "two"):
-        prepare(tmp_path / folder, dialogues, tools, retriever=BM25(tools), source="offline")
+        prepare(tmp_path / folder, dialogues, tools, retriever=BM25(tools), source="offline", validation=5)
     for name in ("train.parquet", "val.parquet", "preparation.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
@@ -107,7 +109,15 @@ def test_a_dialogue_is_trained_on_or_validated_with(tmp_path):
     import pyarrow.parquet as pq
 
     tools = offline_tools()
-    prepare(tmp_path, offline_dialogues(50), tools, retriever=BM25(tools), source="offline", missing=Missing.KEEP)
+    prepare(
+        tmp_path,
+        offline_dialogues(50),
+        tools,
+        retriever=BM25(tools),
+        source="offline",
+        missing=Missing.KEEP,
+        validation=5,
+    )
     train, validation = (
         {row["interaction_kwargs"]["dialogue"] for row in pq.read_table(tmp_path / name)["extra_info"].to_pylist()}
         for name in ("train.parquet", "val.parquet")
@@ -116,8 +126,14 @@ def test_a_dialogue_is_trained_on_or_validated_with(tmp_path):
     assert not train & validation
 
 
-@pytest.mark.parametrize("settings", [{"k": 0}, {"validation_share": 1.0}])
+@pytest.mark.parametrize("settings", [{"k": 0}, {"validation": 0}])
 def test_numbers_out_of_range_are_refused(tmp_path, settings):
     tools = offline_tools()
     with pytest.raises(UserError, match="at least 1"):
         prepare(tmp_path, offline_dialogues(5), tools, retriever=BM25(tools), source="offline", **settings)
+
+
+def test_too_few_dialogues_are_named(tmp_path):
+    tools = offline_tools()
+    with pytest.raises(UserError, match="no more than the 64 to validate with"):
+        prepare(tmp_path, offline_dialogues(20), tools, retriever=BM25(tools), source="offline")
