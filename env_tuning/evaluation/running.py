@@ -116,7 +116,6 @@ class Evaluation:
     store: Store
     unanswered: dict[str, str] = field(default_factory=dict)
     _silent: int = 0
-    _answered: int = 0
 
     @property
     def open_tasks(self) -> list[Task]:
@@ -151,14 +150,13 @@ class Evaluation:
                 self._miss(task, str(error))
                 continue
             self._silent = 0
-            self._answered += 1
             self.unanswered.pop(task.id, None)
             done(self.store.add(line_of(played)))
 
     def _miss(self, task: Task, reason: str) -> None:
         self.unanswered[task.id] = reason
         self._silent += 1
-        if not self._answered and self._silent >= min(_SILENT, len(self.open_tasks)):
+        if not self.store.results and self._silent >= min(_SILENT, len(self.open_tasks)):
             raise UserError(f"the endpoint answers no request: {reason}")
         if self._silent >= _SILENT:
             raise UserError(

@@ -58,6 +58,10 @@ class Settings:
     seed: int = 0
     max_tokens: int = 4096
 
+    def __post_init__(self) -> None:
+        """Reject a protocol that there is none of (`ValueError`)."""
+        _ = self.speech
+
     @property
     def speech(self) -> Protocol:
         """The protocol.

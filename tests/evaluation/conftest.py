@@ -6,16 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from players import write_tasks
 
-from env_tuning.data.rows import task_row, write_rows
-from env_tuning.protocols import PromptVersion, ThinkAnswer
 from env_tuning.task import Task
-
-
-def write_tasks(file: Path, tasks: Sequence[Task], version: PromptVersion = PromptVersion.V1) -> Path:
-    rows = [task_row(task, ThinkAnswer(), version=version, split="test", index=at) for at, task in enumerate(tasks)]
-    write_rows(rows, file)
-    return file
 
 
 @pytest.fixture

@@ -1,17 +1,27 @@
-"""An evaluation in a test: little patience, no progress bar."""
+"""Files of a few tasks, and evaluations of them: little patience, no progress bar."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from env_tuning.data.rows import task_row, write_rows
 from env_tuning.endpoint.client import Endpoint
 from env_tuning.evaluation.models import EndpointModel, Model
 from env_tuning.evaluation.results import TaskResult
 from env_tuning.evaluation.running import Evaluation, Plan, evaluate
 from env_tuning.evaluation.settings import Settings
 from env_tuning.evaluation.sources import Data, read_data
+from env_tuning.protocols import PromptVersion, ThinkAnswer
+from env_tuning.task import Task
+
+
+def write_tasks(file: Path, tasks: Sequence[Task], version: PromptVersion = PromptVersion.V1) -> Path:
+    rows = [task_row(task, ThinkAnswer(), version=version, split="test", index=at) for at, task in enumerate(tasks)]
+    write_rows(rows, file)
+    return file
 
 
 class Silent:
