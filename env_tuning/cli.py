@@ -19,11 +19,13 @@ from env_tuning.errors import UserError
 from env_tuning.evaluation.cli import app as evaluation
 from env_tuning.report.cli import report
 from env_tuning.rewards.cli import audit, rescore
+from env_tuning.sft.cli import app as sft
 from env_tuning.working_folder import import_from_here
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(evaluation, name="eval")
 app.add_typer(hints, name="hints")
+app.add_typer(sft, name="sft")
 
 
 @app.callback(invoke_without_command=True)

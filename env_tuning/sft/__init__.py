@@ -1,0 +1,1 @@
+"""Supervised fine-tuning for tool calling: conversations, their files, training and evaluation."""
