@@ -6,6 +6,7 @@ Owns: the alternation of the two, and what an episode cost. Refuses: tokens, pro
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 
@@ -56,11 +57,14 @@ async def play(prepared: PreparedTask, rules: Rules, speaker: Speaker, *, seed: 
             if reply.cut is not None:
                 episode.cut(reply.cut, reply.text)
                 break
-            reaction = episode.step(reply.text)
+            waits = episode.environment.waits
+            reaction = await asyncio.to_thread(episode.step, reply.text) if waits else episode.step(reply.text)
             if not reaction.over:
                 talk.hear(reaction)
     finally:
         talk.close()
+        if episode.environment.waits:
+            await asyncio.to_thread(episode.environment.end_episode)
     return Played(
         trajectory=episode.trajectory(),
         prompt_tokens=prompt,

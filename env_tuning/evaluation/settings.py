@@ -92,14 +92,22 @@ class Settings:
 
 
 def tasks_sha256(tasks: Sequence[Task]) -> str:
-    """SHA-256 over everything in the tasks, in their order: files that differ in form alone have the same."""
+    """SHA-256 over everything in the tasks, in their order: files that differ in form alone have the same.
+
+    What a task leaves empty does not count, so that a field which a later version adds changes no hash.
+    """
     digest = hashlib.sha256()
     for task in tasks:
         values = {part.name: getattr(task, part.name) for part in fields(task)}
         values["tools"] = [tool.as_dict() for tool in task.tools]
         values["releases"] = sorted(task.releases.items())
-        digest.update(json.dumps(values, sort_keys=True).encode())
+        filled = {name: value for name, value in values.items() if value}
+        digest.update(json.dumps(filled, sort_keys=True, default=_value).encode())
     return digest.hexdigest()
+
+
+def _value(member: enum.Enum) -> Any:
+    return member.value
 
 
 def identity(settings: Settings, tasks: Sequence[Task], model: Mapping[str, Any]) -> dict[str, Any]:

@@ -124,16 +124,16 @@ def test_interrupted_and_called_again_it_goes_on(few, file_of, processed_data, t
         while oracle.asked <= 16 and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
-        said = running.communicate(timeout=30)[1]
+        said = running.communicate(timeout=60)[1]
         assert running.returncode == 130, said
         assert "the same command goes on" in said
         assert "Traceback" not in said
         oracle.intrude = lambda body, number: None
         kept = len((tmp_path / "out" / "validation" / "0.jsonl").read_text().splitlines())
-        again = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        again = evaluate(*arguments, "--base-url", oracle.url)
     assert 0 < kept < len(few)
-    assert f"{kept} tasks are done already" in again.stderr
-    assert "| all | 5 | 100.0 % |" in again.stdout
+    assert f"{kept} tasks are done already" in again.output
+    assert "| all | 5 | 100.0 % |" in again.output
 
 
 def test_two_processes_do_not_share_a_folder(few, file_of, processed_data, checkpoint, tmp_path):
