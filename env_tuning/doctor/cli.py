@@ -69,7 +69,7 @@ def of_config(name: str, overrides: Sequence[str], environ: Mapping[str, str]) -
     from omegaconf import OmegaConf
 
     from env_tuning.doctor.examine import examine, stops
-    from env_tuning.launch import given, plan
+    from env_tuning.launch import given, plan, project_folder
     from env_tuning.verl_plugin.compose import compose_config
     from env_tuning.verl_plugin.main import complete, refused_by_verl, set_environment
 
@@ -78,7 +78,7 @@ def of_config(name: str, overrides: Sequence[str], environ: Mapping[str, str]) -
     try:
         launch = plan(name, overrides, environ)
     except UserError as error:
-        if given(overrides, model) is not None or not (Path("configs") / f"{name}.yaml").is_file():
+        if given(overrides, model) is not None or not (project_folder() / "configs" / f"{name}.yaml").is_file():
             raise
         # No model yet, as of a stage whose predecessor has not run: the rest can be looked at all the same.
         unplanned = [replace(said_by(error, model), rule="model")]

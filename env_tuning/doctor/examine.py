@@ -63,8 +63,8 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "gate": size_rules.gate,
         "positions": length_rules.positions,
         "token_budget": length_rules.token_budget,
-        "lengths": length_rules.lengths,
         "speech": speech_rules.speech,
+        "lengths": length_rules.lengths,
         "engine": model_rules.engine,
         "versions": model_rules.versions,
         "gpus": machine_rules.gpus,
@@ -75,10 +75,14 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 """By the names that ``env_tuning.accept`` takes, in the order in which findings are told."""
 
-NEEDS_MODEL = frozenset({"lengths", "speech"})
-"""Rules that load the tokenizer: without a model they have nothing to look at."""
-NEEDS_FILES = frozenset({"output"})
-"""Rules that read the data files again."""
+NEEDS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "speech": frozenset({"model"}),
+        "lengths": frozenset({"model", "speech"}),
+        "output": frozenset({"files"}),
+    }
+)
+"""Rules that look at what another one found broken, and would break on it."""
 
 
 def examine(
@@ -93,11 +97,8 @@ def examine(
     """
     machine = machine or look(Path(config["env_tuning"]["output_dir"]), gpus=config["trainer"]["device"] != "cpu")
     evidence, found = gather(config, machine, environ)
-    unread = bool(found)
     for name, rule in RULES.items():
-        if name in NEEDS_FILES and unread:
-            continue
-        if name in NEEDS_MODEL and any(finding.rule == "model" for finding in found):
+        if any(finding.rule in NEEDS.get(name, ()) for finding in found):
             continue
         found += [replace(finding, rule=name) for finding in _applied(rule, evidence, name)]
     return tuple(_accepted(found, config["env_tuning"].get("accept") or ()))
@@ -143,6 +144,6 @@ def _accepted(findings: Iterable[Finding], names: Iterable[str]) -> Iterator[Fin
     try:
         refuse_unknown("env_tuning.accept", names, (*RULES, "files"))
     except ValueError as error:
-        yield said_by(error, "env_tuning.accept")
+        yield replace(said_by(error, "env_tuning.accept"), rule="accept")
     for finding in findings:
         yield replace(finding, severity=Severity.WARNING) if finding.rule in names else finding

@@ -20,39 +20,38 @@ from env_tuning.task import Task
 
 def lengths(evidence: Evidence) -> Iterator[Finding]:
     """Openings fit into the prompt, and solutions of training and validation tasks into response and messages."""
-    if not any(file.tasks for file in evidence.files):
-        return
+    limit = int(evidence.get("data.max_prompt_length", 0))
     longest: tuple[int, str] = (0, "")
-    for files, validate in ((evidence.train, False), (evidence.validation, True)):
+    for files, what in ((evidence.train, "training"), (evidence.validation, "validation")):
         tasks = [task for file in files for task in file.tasks]
-        openings = evidence.count([evidence.render(evidence.opening(task), generation_prompt=True) for task in tasks])
-        longest = max([longest, *zip(openings, (task.id for task in tasks), strict=True)])
-        yield from _solutions(evidence, tasks, openings, validate=validate)
-    yield from fits(*longest, "the opening", "data.max_prompt_length", int(evidence.get("data.max_prompt_length")))
+        openings = [evidence.render(evidence.opening(task), generation_prompt=True) for task in tasks]
+        tokens = zip(_counted(evidence, openings, limit), (task.id for task in tasks), strict=True)
+        longest = max([longest, *tokens])
+        yield from _solutions(evidence, tasks, what)
+        yield from _messages(evidence, tasks, what)
+    yield from fits(*longest, "the opening", "data.max_prompt_length", limit)
 
 
-def _solutions(
-    evidence: Evidence, tasks: Sequence[Task], openings: Sequence[int], *, validate: bool
-) -> Iterator[Finding]:
-    limit = int(evidence.get("data.max_response_length"))
-    played = solutions(evidence, tasks, validate=validate)
-    if not validate:
+def _solutions(evidence: Evidence, tasks: Sequence[Task], what: str) -> Iterator[Finding]:
+    """First turns must fit, whole solutions should."""
+    limit = int(evidence.get("data.max_response_length", 0))
+    played = solutions(evidence, tasks, validate=what == "validation")
+    tokens = _counted(evidence, [_response(evidence, messages) for messages in played], limit)
+    too_long = [at for at, count in enumerate(tokens) if count > limit]
+    if what == "training":
         # Opening, then the calls of the first turn and their results if it has any, then its answer.
-        first = [messages[: 5 if task.ground_truth[0] else 3] for task, messages in zip(tasks, played, strict=True)]
-        tokens = _responses(evidence, first, openings)
-        most = max(zip(tokens, (task.id for task in tasks), strict=True), default=(0, ""))
+        first = [played[at][: 5 if tasks[at].ground_truth[0] else 3] for at in too_long]
+        turns = _counted(evidence, [_response(evidence, messages) for messages in first], limit)
+        most = max(zip(turns, (tasks[at].id for at in too_long), strict=True), default=(0, ""))
         yield from fits(*most, "the first turn's solution", "data.max_response_length", limit)
-    whole = _responses(evidence, played, openings)
-    what = "validation" if validate else "training"
-    if too_long := [task.id for task, tokens in zip(tasks, whole, strict=True) if tokens > limit]:
+    if too_long:
         yield Finding(
             key="data.max_response_length",
             problem=f"data.max_response_length={limit} does not hold the whole solution of {len(too_long)} of "
-            f"{len(tasks)} {what} tasks, such as {too_long[0]}: they cannot be solved",
-            fix=f"set data.max_response_length={_round_up(max(whole))} to hold them all",
+            f"{len(tasks)} {what} tasks, such as {tasks[too_long[0]].id}: they cannot be solved",
+            fix=f"set data.max_response_length={_round_up(max(tokens))} to hold them all",
             severity=Severity.ERROR if len(too_long) == len(tasks) else Severity.WARNING,
         )
-    yield from _messages(evidence, tasks, what)
 
 
 def _messages(evidence: Evidence, tasks: Sequence[Task], what: str) -> Iterator[Finding]:
@@ -62,10 +61,8 @@ def _messages(evidence: Evidence, tasks: Sequence[Task], what: str) -> Iterator[
         return
     written = {task.id: _calls_alone(evidence, task) for task in tasks}
     texts = list(dict.fromkeys(text for texts in written.values() for text in texts))
-    # A token has at least one character: most messages need no counting.
-    long = [text for text in texts if len(text.encode()) > int(limit)]
-    tokens = dict(zip(long, evidence.count(long), strict=True))
-    too_long = [name for name, texts in written.items() if any(tokens.get(text, 0) > int(limit) for text in texts)]
+    tokens = dict(zip(texts, _counted(evidence, texts, int(limit)), strict=True))
+    too_long = [name for name, texts in written.items() if any(tokens[text] > int(limit) for text in texts)]
     if too_long:
         yield Finding(
             key="env_tuning.max_message_tokens",
@@ -150,10 +147,19 @@ def fits(tokens: int, task: str, what: str, key: str, limit: int) -> Iterator[Fi
         )
 
 
-def _responses(evidence: Evidence, played: Sequence[Sequence[Message]], openings: Sequence[int]) -> list[int]:
-    """Tokens of dialogues after their openings."""
-    whole = evidence.count([evidence.render(messages, generation_prompt=False) for messages in played])
-    return [tokens - opening for tokens, opening in zip(whole, openings, strict=True)]
+def _response(evidence: Evidence, messages: Sequence[Message]) -> str:
+    """The rendering of a dialogue after its opening."""
+    whole, opening = (evidence.render(part, generation_prompt=False) for part in (messages, messages[:2]))
+    return whole.removeprefix(opening)
+
+
+def _counted(evidence: Evidence, texts: Sequence[str], limit: int) -> list[int]:
+    """Tokens of texts, 0 for those that cannot have more than `limit`: a token has at least one byte."""
+    long = [at for at, text in enumerate(texts) if len(text.encode()) > limit]
+    counts = [0] * len(texts)
+    for at, count in zip(long, evidence.count([texts[at] for at in long]), strict=True):
+        counts[at] = count
+    return counts
 
 
 def _calls_alone(evidence: Evidence, task: Task) -> list[str]:

@@ -5,6 +5,7 @@ Owns: the tested versions. Refuses: loading weights.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -121,6 +122,7 @@ def bounds() -> dict[str, Requirement]:
     return {item.name: item for item in read if item.marker is None or item.marker.evaluate({"extra": ""})}
 
 
+@functools.cache
 def installed(package: str) -> str | None:
     """A package's version; None if it is not installed."""
     try:

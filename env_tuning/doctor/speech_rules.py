@@ -16,7 +16,7 @@ from env_tuning.protocols import Action, Answer, Malformed, UseTools
 _TEMPLATE = "the model's chat template"
 _OPEN, _CLOSE = "<think>", "</think>"
 _CALL = ToolCall(
-    name="sort", arguments={"file_name": "a  b.txt", "count": 2, "names": ["é", "<b>"], "deep": {"x": None}}
+    name="sort", arguments={"file_name": "a  b , c .txt", "count": 2, "names": ["é", "<b>"], "deep": {"x": None}}
 )
 
 
