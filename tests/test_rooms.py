@@ -10,6 +10,7 @@ PURE = [
     "env_tuning.augmentation.book", "env_tuning.augmentation.coverage", "env_tuning.augmentation.leaks",
     "env_tuning.augmentation.metrics", "env_tuning.interaction.multi_turn", "env_tuning.launch", "env_tuning.cli",
     "env_tuning.contract", "env_tuning.play", "env_tuning.report.page", "env_tuning.report.plots",
+    "env_tuning.doctor.cli", "env_tuning.doctor.examine",
 ]  # fmt: skip
 HEAVY = ["verl", "torch", "ray", "transformers", "hydra", "pandas", "pyarrow"]
 

@@ -137,10 +137,18 @@ class Evidence:
 
     @functools.cached_property
     def shape(self) -> ModelShape | None:
-        """Sizes of the model; None where its description is not on this machine, or of an unknown kind."""
-        if self.model_folder is None:
+        """Sizes of the model; None where its description cannot be had, or is of an unknown kind."""
+        if self.model_folder is not None:
+            return ModelShape.read(json.loads((self.model_folder / "config.json").read_text(encoding="utf-8")))
+        path = str(self.get("actor_rollout_ref.model.path", ""))
+        if not is_hub_id(path):
             return None
-        return ModelShape.read(json.loads((self.model_folder / "config.json").read_text(encoding="utf-8")))
+        from transformers import AutoConfig
+
+        try:
+            return ModelShape.read(AutoConfig.from_pretrained(path).to_dict())
+        except (OSError, ValueError):  # `model_rules.model` says so
+            return None
 
     @functools.cached_property
     def tokenizer(self) -> Any:
@@ -184,6 +192,12 @@ class Evidence:
             {"role": "system", "content": system},
             {"role": "user", "content": self.protocol.request(task, 0, listing=self.listing)},
         ]
+
+
+def is_hub_id(path: str) -> bool:
+    """Whether a model's path is none of this machine, but a name such as ``Qwen/Qwen3-0.6B``."""
+    folder = Path(path).expanduser()
+    return not folder.is_dir() and len(folder.parts) == 2 and not path.startswith(("/", ".", "~"))
 
 
 def read_file(path: Path, default_agent: str | None) -> RowFile:

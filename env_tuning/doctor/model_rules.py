@@ -14,7 +14,7 @@ from types import MappingProxyType
 from packaging.requirements import Requirement
 from packaging.version import InvalidVersion, Version
 
-from env_tuning.doctor.evidence import Evidence
+from env_tuning.doctor.evidence import Evidence, is_hub_id
 from env_tuning.doctor.finding import Finding, Severity
 
 PACKAGE = "env-tuning"
@@ -53,8 +53,7 @@ def _is_model(path: str, key: str) -> Iterator[Finding]:
                 fix="give a Hugging Face model folder",
             )
         return
-    looks_like_hub_id = len(folder.parts) == 2 and not path.startswith(("/", ".", "~"))
-    if not looks_like_hub_id:
+    if not is_hub_id(path):
         yield Finding(
             key=key,
             problem=f"the model {path} does not exist",
