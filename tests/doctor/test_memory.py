@@ -105,3 +105,20 @@ def test_a_description_without_head_size_or_groups_is_read():
     described = {key: value for key, value in SHAPE.items() if key != "num_key_value_heads"}
     shape = ModelShape.read(json.loads(json.dumps(described)))
     assert (shape.head_size, shape.kv_heads) == (16, 4)
+
+
+def test_a_model_of_the_hub_is_described_by_the_hub(monkeypatch):
+    transformers = pytest.importorskip("transformers")
+    from env_tuning.doctor.evidence import Evidence
+
+    def described(path):
+        if path != "their/model":
+            raise OSError("no such model")
+        return transformers.AutoConfig.for_model(**SHAPE)
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", described)
+    shapes = [
+        Evidence({"actor_rollout_ref": {"model": {"path": path}}}).shape
+        for path in ("their/model", "no/model", "/no/model", "")
+    ]
+    assert [shape and shape.layers for shape in shapes] == [2, None, None, None]
