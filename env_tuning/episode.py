@@ -13,7 +13,7 @@ from typing import NamedTuple
 from env_tuning.augmentation.book import Augmentation
 from env_tuning.calls import ToolCall
 from env_tuning.environments.environment import CallStatus, Environment, ToolResult, unknown_tool
-from env_tuning.judge import judge_turn
+from env_tuning.judge import judge_answer, judge_turn
 from env_tuning.prepared_task import PreparedTask
 from env_tuning.protocols.base import Answer, Malformed, UseTools
 from env_tuning.trajectory import (
@@ -109,8 +109,8 @@ class Episode:
         if isinstance(action, Malformed):
             return self._reject(text, action)
         if isinstance(action, Answer):
-            return self._close_turn(text, StepOutcome.ANSWER, ())
-        if not self.task.ground_truth[self._turn] and not self._rules.official:
+            return self._close_turn(text, StepOutcome.ANSWER, (), answer=action.text)
+        if not (self.task.ground_truth[self._turn] or self.task.expected or self._rules.official):
             return self._refuse_calls(text, action)
         return self._run_calls(text, action)
 
@@ -137,6 +137,7 @@ class Episode:
             stop=self._stop or StopReason.ABORTED,
             system_prompt=self._prepared.system,
             first_request=self._prepared.requests[0],
+            expected=self.task.expected,
         )
 
     def _must_be_open(self) -> None:
@@ -237,17 +238,10 @@ class Episode:
         calls: tuple[CallRecord, ...],
         prefix: str = "",
         limits: tuple[LimitHit, ...] = (),
+        answer: str = "",
     ) -> Reaction:
         turn = self._turn
-        verdict = judge_turn(
-            turn,
-            environment=self.environment,
-            twin=self._prepared.twin[turn],
-            responses=self._responses,
-            called_tools=self._called_in_turn,
-            answered=outcome is StepOutcome.ANSWER,
-            official=self._rules.official,
-        )
+        verdict = self._judge(outcome is StepOutcome.ANSWER, answer)
         self._verdicts.append(verdict)
         message = ""
         if turn + 1 == self.task.turns:
@@ -258,9 +252,38 @@ class Episode:
             message = prefix + self._prepared.requests[turn + 1]
         self._turn, self._steps_in_turn, self._called_in_turn = turn + 1, 0, False
         step = StepRecord(
-            turn=turn, text=text, outcome=outcome, calls=calls, observation=message, closed_turn=True, limits=limits
+            turn=turn,
+            text=text,
+            outcome=outcome,
+            calls=calls,
+            observation=message,
+            closed_turn=True,
+            limits=limits,
+            answer=answer if self.task.expected else "",
         )
         return self._react(step, verdict)
+
+    def _judge(self, answered: bool, answer: str) -> TurnVerdict:
+        """The word on the turn at hand, by its answer or by calls and states."""
+        turn = self._turn
+        if self.task.expected:
+            return judge_answer(
+                turn,
+                expected=self.task.expected[turn],
+                answer=answer,
+                question=self._prepared.requests[turn],
+                called_tools=self._called_in_turn,
+                answered=answered,
+            )
+        return judge_turn(
+            turn,
+            environment=self.environment,
+            twin=self._prepared.twin[turn],
+            responses=self._responses,
+            called_tools=self._called_in_turn,
+            answered=answered,
+            official=self._rules.official,
+        )
 
     def _react(self, step: StepRecord, verdict: TurnVerdict | None = None) -> Reaction:
         self._steps.append(step)

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from env_tuning.answers.matching import is_right
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.environments.environment import Environment
+from env_tuning.task import Expected
 from env_tuning.trajectory import TurnFailure, TurnVerdict
 
 
@@ -89,6 +91,25 @@ def judge_turn(
         mismatched_classes=mismatched,
         missing_responses=missing,
     )
+
+
+def judge_answer(
+    turn: int, *, expected: Expected, answer: str, question: str, called_tools: bool, answered: bool
+) -> TurnVerdict:
+    """Judge a turn by its final answer alone, whatever was called on the way.
+
+    Args:
+        turn: its index.
+        expected: what is known of the right answer; if nobody says what it is, any answer that says something is right.
+        answer: the final answer.
+        question: the request of the turn.
+        called_tools: whether a call ran in this turn.
+        answered: whether the turn was closed by an answer.
+    """
+    right = answered and bool(answer.strip()) and is_right(expected, answer, question) is not False
+    failure = None if right else TurnFailure.WRONG_ANSWER if answered else TurnFailure.NO_ANSWER
+    needed = bool(expected.needs_tools) if expected.needs_tools is not None else called_tools
+    return TurnVerdict(turn=turn, correct=right, failure=failure, forced=not answered, expects_calls=needed)
 
 
 def _missing(expected: Sequence[str], seen: Sequence[str]) -> tuple[str, ...]:

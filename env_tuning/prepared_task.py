@@ -41,7 +41,8 @@ class PreparedTask:
 
     def environment(self) -> Environment:
         """A fresh environment of the task, for one episode."""
-        return make_environment(self.task.tool_classes, self.task.initial_config, self.long_context)
+        checked = self.task.tools if self.task.expected else ()
+        return make_environment(self.task.tool_classes, self.task.initial_config, self.long_context, checked)
 
 
 def prepare_task(

@@ -6,12 +6,13 @@ Owns: the fields of a task and their reading from a parquet row. Refuses: readin
 
 from __future__ import annotations
 
+import enum
 import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,27 @@ class ToolDoc:
         return {name: value for name, value in values.items() if value is not None}
 
 
+class AnswerKind(enum.Enum):
+    """How a final answer is compared with the right one."""
+
+    NUMBER = "number"
+    """The answer mentions the number, and few others."""
+    MATHS = "maths"
+    """What the answer puts into a box means the same."""
+    WORDS = "words"
+    """The answer holds the words."""
+
+
+class Expected(NamedTuple):
+    """What is known of the right answer to one turn, in tasks that are judged by answers and not by calls."""
+
+    answer: str | None = None
+    """None: nobody says what is right."""
+    kind: AnswerKind = AnswerKind.WORDS
+    needs_tools: bool | None = None
+    """Whether the turn cannot be answered without a tool; None: nobody says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """One task: what the user asks turn after turn, in which world, and what a right solution does.
@@ -58,6 +80,8 @@ class Task:
         releases: turn index to the names of the tools that become visible and callable at that turn.
         ground_truth: for every turn the calls of the reference solution, as strings `parse_call` reads.
         long_context: whether the world is padded with the benchmark's long-context data.
+        expected: for every turn what is known of the right answer, if answers are judged; empty if calls are. The
+            ground truth has no calls then.
     """
 
     id: str
@@ -69,12 +93,17 @@ class Task:
     ground_truth: tuple[tuple[str, ...], ...]
     releases: Mapping[int, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     long_context: bool = False
+    expected: tuple[Expected, ...] = ()
 
     def __post_init__(self) -> None:
         """Reject a task whose parts do not fit together."""
         if not self.user_turns or len(self.user_turns) != len(self.ground_truth):
             raise ValueError(
                 f"task {self.id}: {len(self.user_turns)} user turns but {len(self.ground_truth)} ground-truth turns"
+            )
+        if self.expected and (len(self.expected) != len(self.user_turns) or any(self.ground_truth)):
+            raise ValueError(
+                f"task {self.id}: expected answers stand for every turn, and instead of ground-truth calls"
             )
         names = {tool.name for tool in self.tools}
         for turn, released in self.releases.items():

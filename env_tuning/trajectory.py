@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
+from env_tuning.task import AnswerKind, Expected
+
 
 class StepOutcome(enum.Enum):
     """What one assistant message turned out to be."""
@@ -69,6 +71,8 @@ class TurnFailure(enum.Enum):
     """The right act was to call nothing."""
     NO_ANSWER = "no_answer"
     """The right act was to answer, and the steps of the turn ran out without an answer."""
+    WRONG_ANSWER = "wrong_answer"
+    """The turn is judged by its answer, which is not the right one, or empty."""
 
 
 class LimitHit(enum.Enum):
@@ -121,6 +125,8 @@ class StepRecord(NamedTuple):
     """The limits that this step hit."""
     hint: Hint | None = None
     """What was shown after the feedback on a message that broke the protocol."""
+    answer: str = ""
+    """The final answer, where turns are judged by it."""
 
 
 class TurnVerdict(NamedTuple):
@@ -149,6 +155,8 @@ class Trajectory:
     stop: StopReason
     system_prompt: str = ""
     first_request: str = ""
+    expected: tuple[Expected, ...] = ()
+    """For every turn what is known of the right answer; empty where calls are judged."""
 
     @property
     def correct_turns(self) -> int:
@@ -172,6 +180,10 @@ class Trajectory:
                 "steps": tuple(_step(step) for step in data["steps"]),
                 "verdicts": tuple(_verdict(verdict) for verdict in data["verdicts"]),
                 "stop": StopReason(data["stop"]),
+                "expected": tuple(
+                    Expected(**{**expected, "kind": AnswerKind(expected["kind"])})
+                    for expected in data.get("expected", ())
+                ),
             }
         )
 
@@ -186,7 +198,7 @@ def _plain(value: Any) -> Any:
         return value.value
     if isinstance(value, Hint):
         return asdict(value)
-    if isinstance(value, CallRecord | StepRecord | TurnVerdict):
+    if isinstance(value, CallRecord | StepRecord | TurnVerdict | Expected):
         return {name: _plain(item) for name, item in zip(value._fields, value, strict=True)}
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from env_tuning.environments.checking import CheckedEnvironment
 from env_tuning.environments.environment import Environment
 from env_tuning.environments.tool_class import ToolClass
+from env_tuning.task import ToolDoc
 
 if TYPE_CHECKING:
     from env_tuning.environments.bfcl.long_context import LongContext
@@ -67,7 +69,10 @@ def tool_class(name: str) -> type[ToolClass]:
 
 
 def make_environment(
-    names: Sequence[str], initial_config_json: str, long_context: LongContext | None = None
+    names: Sequence[str],
+    initial_config_json: str,
+    long_context: LongContext | None = None,
+    checked: Sequence[ToolDoc] = (),
 ) -> Environment:
     """Build one episode's environment, its classes in the order of `names`.
 
@@ -77,6 +82,7 @@ def make_environment(
             without a part starts from its defaults; parts of other classes are ignored. Text rather than an
             object, so that every episode parses a copy of its own.
         long_context: the benchmark's padding data for long-context tasks.
+        checked: documents that calls are checked against before they run; none: the classes answer for themselves.
 
     Raises:
         ValueError: an unknown or repeated name, or a configuration that is not such an object.
@@ -91,7 +97,7 @@ def make_environment(
             raise ValueError(f"tool class {name} is named twice")
         found = tool_class(name)
         instances[name] = found(config) if long_context is None else found(config, long_context)
-    return Environment(instances)
+    return CheckedEnvironment(instances, checked) if checked else Environment(instances)
 
 
 @functools.lru_cache(maxsize=4096)

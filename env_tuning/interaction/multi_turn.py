@@ -6,9 +6,11 @@ Owns: building episodes from rows, sharing the twin of a task among its group. R
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -26,6 +28,8 @@ from env_tuning.task import Task
 from env_tuning.trajectory import StopReason, Trajectory
 
 _TASKS_KEPT = 2048
+_THREADS = 64
+"""Episodes that wait for something outside of the process at once; others queue, at no cost."""
 _HINT_KEYS = ("augmentation", "eval_augmentation")
 _RULE_KEYS = MappingProxyType({"rules": Rules(), "eval_rules": Rules(steps_per_turn=20, official=True)})
 
@@ -81,11 +85,15 @@ class MultiTurnToolInteraction(Interaction):
         instance_id = await super().start_interaction(instance_id)
         if instance_id in self._episodes:
             raise ValueError(f"episode {instance_id} is already open; instance ids are used once")
-        known = self._known(Task.from_row(kwargs), PromptVersion(kwargs.get("prompt_version", "v1")))
+        known = self._known(self.read_task(kwargs), PromptVersion(kwargs.get("prompt_version", "v1")))
         policy = (self.eval_policies if validate else self.policies).of(known.prepared.task.split)
         hints = None if policy.is_off else Augmentation(known.hints, policy, episode=instance_id, step=step)
         self._episodes[instance_id] = Episode(known.prepared, self._eval_rules if validate else self._rules, hints)
         return instance_id
+
+    def read_task(self, row: Mapping[str, Any]) -> Task:
+        """The task of a row's ``interaction_kwargs``; a subclass may read rows of another form."""
+        return Task.from_row(row)
 
     def opening_messages(self, instance_id: str, messages: Sequence[Message]) -> list[dict[str, str]]:
         """The task rendered by the configured protocol and listing, whatever the row's prompt column shows."""
@@ -96,7 +104,8 @@ class MultiTurnToolInteraction(Interaction):
     ) -> tuple[bool, str, float, dict[str, Any]]:
         """Take the assistant's last message; the reward is 1 for a message that closed its turn right."""
         episode = self._episodes[instance_id]
-        reaction = episode.step(messages[-1]["content"])
+        text = messages[-1]["content"]
+        reaction = await self._in_thread(episode.step, text) if episode.environment.waits else episode.step(text)
         closed_right = reaction.verdict is not None and reaction.verdict.correct
         return reaction.over, reaction.content, float(closed_right), {"outcome": reaction.step.outcome.value}
 
@@ -114,7 +123,17 @@ class MultiTurnToolInteraction(Interaction):
 
     async def finalize_interaction(self, instance_id: str, **kwargs: Any) -> None:
         """Free the episode; the twin stays for the rest of the group."""
-        self._episodes.pop(instance_id, None)
+        episode = self._episodes.pop(instance_id, None)
+        if episode is not None and episode.environment.waits:
+            await self._in_thread(episode.environment.end_episode)
+
+    async def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call what may wait, without holding up other episodes."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+    @functools.cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(_THREADS, thread_name_prefix="episodes")
 
     @functools.cached_property
     def _long_context(self) -> LongContext | None:

@@ -1,0 +1,1 @@
+"""Whether a final answer is the right one."""
