@@ -1,7 +1,7 @@
 """What comes out of verl's replay buffer, seen before anything else happens to it.
 
-Owns: the order of a sampled batch, and reading its episodes. Refuses: which groups are sampled (verl), what their
-numbers mean (`records`).
+Owns: the order of a sampled batch, reading its episodes and writing their normalised rewards. Refuses: which groups
+are sampled (verl), what their numbers mean (`records`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 import transfer_queue as tq
+from tensordict import TensorDict
 
+from env_tuning.rewards.scaling import RunningScale
 from env_tuning.verl_plugin.records import EpisodeRecord
 from env_tuning.verl_plugin.seeds import arrival_free_order
 
@@ -73,6 +76,34 @@ def read_records(batch: Any) -> list[EpisodeRecord]:
             )
         )
     return records
+
+
+def normalise_rewards(batch: Any, scale: RunningScale) -> RunningScale:
+    """Replace the rewards of a batch by normalised ones; returns the statistic with the batch's scores.
+
+    The batch itself counts, so that the first one is normalised too. verl's padding rows stay as they are.
+    """
+    keys = [key for key, tag in zip(batch.keys, batch.tags, strict=True) if not tag.get("is_padding", False)]
+    data = tq.kv_batch_get(keys=keys, partition_id=batch.partition_id, select_fields=["rm_scores", "response_mask"])
+    rows = list(data["rm_scores"].unbind())
+    scale = scale.with_scores([float(row.double().sum()) for row in rows])
+    normalised = [_normalised(row, mask, scale) for row, mask in zip(rows, data["response_mask"].unbind(), strict=True)]
+    fields = TensorDict(
+        {"rm_scores": torch.nested.as_nested_tensor(normalised, layout=torch.jagged)}, batch_size=len(keys)
+    )
+    tq.kv_batch_put(keys=keys, partition_id=batch.partition_id, fields=fields)
+    return scale
+
+
+def _normalised(rewards: torch.Tensor, mask: torch.Tensor, scale: RunningScale) -> torch.Tensor:
+    trained = mask.nonzero()
+    if not len(trained):  # nothing was generated, and nothing is trained
+        return rewards
+    amounts = {int(position): float(rewards[position]) for position in rewards.nonzero()}
+    result = torch.zeros_like(rewards)
+    for position, amount in scale.normalised(amounts, int(trained[-1])).items():
+        result[position] = amount
+    return result
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, float]:

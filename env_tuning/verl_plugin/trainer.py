@@ -31,13 +31,14 @@ from verl.workers.rollout.llm_server import LLMServerClient
 
 from env_tuning.curriculum import checkpoints, gate
 from env_tuning.outcome import conclude, write_outcome
+from env_tuning.rewards.scaling import RunningScale
 from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
 from env_tuning.verl_plugin.action_advantages import critic_values
 from env_tuning.verl_plugin.boards import boards_of, show
 from env_tuning.verl_plugin.direct_client import DirectClient
 from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
-from env_tuning.verl_plugin.samples import ObservedBuffer, read_records
+from env_tuning.verl_plugin.samples import ObservedBuffer, normalise_rewards, read_records
 from env_tuning.verl_plugin.watchdog import watched
 
 NAME = "env_tuning"
@@ -66,6 +67,7 @@ class EnvTuningTrainer(PPOTrainerSync):
         settings = self._settings.gate
         self._gate = None if settings is None else gate.GateSettings.from_config(settings)
         self._decision: gate.Decision | None = None
+        self._scale = RunningScale() if self._settings.reward_normalisation else None
         self._progress = Progress(self._output)
         self._progress.tell("start", stage=self._settings.stage, output_dir=self._settings.output_dir)
         super().__init__(config)
@@ -142,6 +144,8 @@ class EnvTuningTrainer(PPOTrainerSync):
 
     def _compute_advantage(self, batch: Any, metrics: dict[str, Any]) -> Any:
         """Give a critic's values to our estimators, which verl's `compute_advantage` does not."""
+        if self._scale is not None:
+            self._scale = normalise_rewards(batch, self._scale)
         if not self.use_critic:
             return super()._compute_advantage(batch, metrics=metrics)
         values = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=["values"])
@@ -239,6 +243,8 @@ class EnvTuningTrainer(PPOTrainerSync):
             if found.removed:
                 self._progress.tell("recovered", step=found.step, removed=found.removed)
         super()._load_checkpoint()
+        if self._scale is not None and self.global_steps:
+            self._scale = RunningScale.read(checkpoints.checkpoint_folder(self._saves, self.global_steps))
         if self._keep:  # told to start over or from an older one: what came later is not of this run's past
             checkpoints.remove_after(self._saves, self.global_steps)
 
@@ -252,6 +258,8 @@ class EnvTuningTrainer(PPOTrainerSync):
         checkpoints.remove_checkpoint(folder)  # files of the same name would be overwritten, and `best` shares them
         try:
             super()._save_checkpoint()
+            if self._scale is not None:
+                self._scale.write(folder)
             checkpoints.seal(folder)
             checkpoints.point_at(self._saves, step)
         except Exception as error:

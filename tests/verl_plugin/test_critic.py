@@ -11,6 +11,8 @@ pytest.importorskip("verl")
 import torch
 from running import events, run_stage
 
+from env_tuning.rewards.scaling import RunningScale
+
 
 def critic_weights(run: Path, step: int) -> dict[str, torch.Tensor]:
     (file,) = (run / "checkpoints" / f"global_step_{step}" / "critic").glob("model_world_size_1_rank_0.pt")
@@ -19,7 +21,10 @@ def critic_weights(run: Path, step: int) -> dict[str, torch.Tensor]:
 
 @pytest.mark.slow
 def test_appo_trains_an_actor_and_a_critic_and_goes_on(folder: Path) -> None:
-    overrides = ("advantage=appo", "env_tuning.reward=toys:turn_reward", "trainer.save_freq=1", "trainer.test_freq=-1")
+    overrides = (
+        *("advantage=appo", "env_tuning.reward=toys:turn_reward", "env_tuning.reward_normalisation=true"),
+        *("trainer.save_freq=1", "trainer.test_freq=-1"),
+    )
     status, log = run_stage(folder, *overrides)
     assert status == 0, log[-4000:]
     status, log = run_stage(folder, *overrides, "trainer.total_training_steps=3")
@@ -29,6 +34,8 @@ def test_appo_trains_an_actor_and_a_critic_and_goes_on(folder: Path) -> None:
     assert all(math.isfinite(step["value_loss"]) and step["value_loss"] > 0 for step in steps)
     assert all(math.isfinite(step["loss"]) and step["grad_norm"] > 0 for step in steps)
     assert {"values", "update_critic", "update_actor"} <= steps[0]["timings"].keys()
+    seen = [RunningScale.read(folder / "run" / "checkpoints" / f"global_step_{step}").count for step in (2, 3)]
+    assert seen == [32, 48]
     first, last = (critic_weights(folder / "run", step) for step in (2, 3))
     head = next(name for name in first if "score" in name)
     assert not torch.equal(
