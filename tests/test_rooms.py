@@ -11,6 +11,8 @@ PURE = [
     "env_tuning.augmentation.metrics", "env_tuning.interaction.multi_turn", "env_tuning.launch", "env_tuning.cli",
     "env_tuning.contract", "env_tuning.play", "env_tuning.report.page", "env_tuning.report.plots",
     "env_tuning.doctor.cli", "env_tuning.doctor.examine",
+    "env_tuning.function_calling.interaction", "env_tuning.function_calling.rewards",
+    "env_tuning.function_calling.launching",
 ]  # fmt: skip
 HEAVY = ["verl", "torch", "ray", "transformers", "hydra", "pandas", "pyarrow"]
 

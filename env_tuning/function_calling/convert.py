@@ -5,14 +5,18 @@ Owns: their formats. Refuses: downloading them, and guessing: what a record does
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from env_tuning.atomic import replace_text
 from env_tuning.errors import UserError
-from env_tuning.function_calling.records import Dialogue, GoldCall, Parameter, Request, Tool
+from env_tuning.function_calling.records import Dialogue, GoldCall, Parameter, Request, Tool, dataset, inventory
 
 _ACTION = re.compile(r"Action:\s*(?P<name>\S+)\s*Action Input:\s*(?P<input>.*)", re.DOTALL)
 _FINISH = "Finish"
@@ -175,3 +179,42 @@ def _field(record: Any, key: str, kind: type, place: str) -> Any:
     if not isinstance(value, kind):
         raise UserError(f"{place}: {key} must be a {kind.__name__}, not {type(value).__name__}")
     return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert a file; returns the exit status."""
+    flags = argparse.ArgumentParser(description="Write the two files of the function-calling system.")
+    flags.add_argument("format", choices=sorted(CONVERTERS))
+    flags.add_argument("file", type=Path, help="a JSON list, or one JSON record a line")
+    flags.add_argument("--dataset", type=Path, required=True)
+    flags.add_argument("--tools", type=Path, required=True)
+    given = flags.parse_args(arguments)
+    try:
+        converted = CONVERTERS[given.format](_rows(given.file))
+        records = [dialogue.to_json() for dialogue in converted.dialogues]
+        entries = [tool.to_json() for tool in converted.tools.values()]
+        # What would be refused when it is read is refused now.
+        dataset(records, inventory(entries, str(given.file)), str(given.file))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for file, content in ((given.dataset, records), (given.tools, entries)):
+        replace_text(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    print(f"{len(records)} records, {len(entries)} tools, {converted.left_out} records without a call that worked")
+    return 0
+
+
+def _rows(file: Path) -> list[Any]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from None
+    try:
+        loaded = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
+    except ValueError as error:
+        raise UserError(f"{file} is neither a JSON list nor one JSON record a line: {error}") from None
+    return list(loaded)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,7 +22,6 @@ from env_tuning.function_calling.offline import offline_dialogues, offline_tools
 from env_tuning.function_calling.prepare import prepare
 from env_tuning.function_calling.records import Dialogue, Tool, read_dataset, read_inventory
 from env_tuning.function_calling.retrieval import Missing, retriever
-from env_tuning.verl_plugin.compose import compose_config
 
 ALGORITHMS = ("APPO", "TPPO", "POAD")
 OFFLINE = "offline"
@@ -156,6 +155,8 @@ def _prepare(flags: argparse.Namespace, data: Path) -> None:
 
 def _mini_batch(configs: Path, count: int, overrides: Sequence[str]) -> str:
     """The size of a mini-batch, as an override."""
+    from env_tuning.verl_plugin.compose import compose_config
+
     batch = compose_config(configs, "function_calling", overrides).data.train_batch_size
     if batch % count:
         raise UserError(

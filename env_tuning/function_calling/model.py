@@ -16,7 +16,7 @@ from pathlib import Path
 from env_tuning.data.demonstrations import Message
 from env_tuning.function_calling.episode import FunctionCallingEpisode, Rules, perfect_messages
 from env_tuning.function_calling.families import Family, family
-from env_tuning.function_calling.records import dataset, inventory
+from env_tuning.function_calling.records import Dialogue, Request, Tool, dataset, inventory
 from env_tuning.hashing import file_sha256
 from env_tuning.model.embedded import PACKAGES, cached_model
 from env_tuning.model.tiny import SIZES
@@ -25,36 +25,50 @@ from env_tuning.model.warm_start import WarmStart
 RECIPE_VERSION = 1
 """Raise it when a change of this room makes another model from the same settings."""
 
-WARM_START = WarmStart(steps=240, batch_size=8)
+WARM_START = WarmStart(steps=400, batch_size=3)
 """Short of perfect: a model that has learned all is nothing to train."""
 
+TOGETHER = 4
+"""Rows of a demonstration."""
 
-def demonstrations(file: Path, family: Family, rules: Rules) -> list[list[Message]]:
-    """The perfect episode of every row of a parquet file that `prepare` wrote."""
+
+def demonstrations(file: Path, family: Family, rules: Rules, *, together: int = TOGETHER) -> list[list[Message]]:
+    """Perfect episodes over the rows of a parquet file that `prepare` wrote.
+
+    Args:
+        file: ``train.parquet``.
+        family: how the model speaks.
+        rules: of its episodes.
+        together: how many rows one episode plays, one after the other: most of a short one is its system prompt.
+    """
     import pyarrow.parquet as pq
 
-    return [
-        demonstration(extra["interaction_kwargs"], family, rules)
-        for extra in pq.read_table(file).column("extra_info").to_pylist()
-    ]
+    rows = [extra["interaction_kwargs"] for extra in pq.read_table(file).column("extra_info").to_pylist()]
+    return [demonstration(rows[start : start + together], family, rules) for start in range(0, len(rows), together)]
 
 
-def demonstration(row: dict[str, str], family: Family, rules: Rules) -> list[Message]:
-    """The perfect episode of a row's ``interaction_kwargs``, as messages.
+def demonstration(rows: Sequence[dict[str, str]], family: Family, rules: Rules) -> list[Message]:
+    """The perfect episode over the ``interaction_kwargs`` of rows, as messages.
 
     Raises:
         RuntimeError: the episode does not take its own perfect messages: a bug.
     """
-    tools = inventory(json.loads(row["tools"]), "the row's tools")
-    (dialogue,) = dataset([json.loads(row["dialogue"])], tools, "the row's dialogue")
-    episode = FunctionCallingEpisode(
-        dialogue, tools=tools, candidates=json.loads(row["candidates"]), family=family, rules=rules
-    )
+    tools: dict[str, Tool] = {}
+    requests: list[Request] = []
+    candidates: list[list[str]] = []
+    for row in rows:
+        own = inventory(json.loads(row["tools"]), "the row's tools")
+        (dialogue,) = dataset([json.loads(row["dialogue"])], own, "the row's dialogue")
+        tools |= own
+        requests += dialogue.requests
+        candidates += json.loads(row["candidates"])
+    played = Dialogue(id="demonstration", requests=tuple(requests))
+    episode = FunctionCallingEpisode(played, tools=tools, candidates=candidates, family=family, rules=rules)
     messages: list[Message] = [*episode.opening()]
-    for text in perfect_messages(dialogue, family, rules):
+    for text in perfect_messages(played, family, rules):
         reaction = episode.step(text)
         if not reaction.grade.right:
-            raise RuntimeError(f"{dialogue.id}: {text!r} is graded as wrong")
+            raise RuntimeError(f"{text!r} is graded as wrong")
         messages.append({"role": "assistant", "content": text})
         if not reaction.over:
             messages.append({"role": "user", "content": reaction.content})
@@ -80,6 +94,7 @@ def tiny_model(
         "seed": seed,
         "size": asdict(shape),
         "settings": asdict(settings),
+        "together": TOGETHER,
         "family": family.name,
         "rules": asdict(rules),
         "train_sha256": file_sha256(train_file),

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from env_tuning.errors import UserError
-from env_tuning.function_calling.convert import from_toolbench, from_xlam
-from env_tuning.function_calling.records import dataset, inventory
+from env_tuning.function_calling.convert import from_toolbench, from_xlam, main
+from env_tuning.function_calling.records import dataset, inventory, read_dataset, read_inventory
 
 XLAM = {
     "id": 7,
@@ -93,3 +93,24 @@ def test_a_toolbench_record_without_tools_is_named():
         from_toolbench([bench(act("find", q="b"), tools="__import__('os')")])
     with pytest.raises(UserError, match="a system and a user message"):
         from_toolbench([{"conversations": [{"from": "user", "value": "hi"}]}])
+
+
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_file_becomes_two(tmp_path, capsys, lines):
+    source = tmp_path / "xlam.json"
+    source.write_text(json.dumps(XLAM) + "\n" if lines else json.dumps([XLAM]))
+    command = ["xlam", str(source), "--dataset", str(tmp_path / "data.json"), "--tools", str(tmp_path / "tools.json")]
+    assert main(command) == 0
+    assert capsys.readouterr().out == "1 records, 1 tools, 0 records without a call that worked\n"
+    tools = read_inventory(tmp_path / "tools.json")
+    assert [dialogue.id for dialogue in read_dataset(tmp_path / "data.json", tools)] == ["7"]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", json.dumps({**XLAM, "answers": '[{"name": "gone", "arguments": {}}]'})])
+def test_a_wrong_file_is_one_line_and_writes_nothing(tmp_path, capsys, text):
+    source = tmp_path / "xlam.json"
+    source.write_text(text)
+    assert main(["xlam", str(source), "--dataset", str(tmp_path / "d.json"), "--tools", str(tmp_path / "t.json")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert not (tmp_path / "d.json").exists()
