@@ -99,7 +99,7 @@ def evaluate(
     folder: Annotated[Path, typer.Option("--data", help="Folder with the rows.")] = Path("processed_data/sft"),
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
     batch_size: Annotated[int, typer.Option(help="Messages written at once.", min=1)] = 64,
-    max_new_tokens: Annotated[int, typer.Option(help="The longest message.", min=1)] = 200,
+    max_new_tokens: Annotated[int, typer.Option(help="The longest message.", min=1)] = 128,
     output: Annotated[Path | None, typer.Option(help="A JSON file for everything measured.")] = None,
 ) -> None:
     """Measure tool selection, arguments, format and flow, and the edge cases; a base model beside a tuned one."""

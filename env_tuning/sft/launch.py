@@ -55,6 +55,7 @@ class SftLaunch:
         wanted = {
             "TOKENIZERS_PARALLELISM": "false",
             "TENSORBOARD_DIR": str(self.settings.folder / "tensorboard"),
+            "TENSORBOARD_LOGGING_DIR": str(self.settings.folder / "tensorboard"),
             "VERL_USE_EXTERNAL_MODULES": "env_tuning.verl_plugin",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "TQDM_DISABLE": "1",
@@ -63,7 +64,6 @@ class SftLaunch:
             wanted |= {
                 "VERL_PLATFORM": "cpu",
                 "DS_ACCELERATOR": "cpu",
-                "ACCELERATE_USE_CPU": "true",
                 # Threads that wait must sleep, or processes that share cores stand in each other's way.
                 "OMP_WAIT_POLICY": "PASSIVE",
                 "OMP_NUM_THREADS": str(self.settings.threads),
@@ -90,7 +90,7 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], *, config: Path |
         show("no model given: training the tiny one; give MODEL=/path/to/model for one of yours")
     settings = replace(choices.settle(tiny=model is None), model=model)
     _require_packages(settings, gpus)
-    _make_data(Path(settings.data))
+    _make_data(Path(settings.data), settings.rows)
     if model is None:
         settings = replace(settings, model=_tiny(settings))
     elif not gpus and settings.precision == "bf16":
@@ -128,11 +128,11 @@ def _require_packages(settings: SftSettings, gpus: int) -> None:
         raise UserError("load_in_4bit needs a GPU and bitsandbytes; give load_in_4bit=false")
 
 
-def _make_data(folder: Path) -> None:
+def _make_data(folder: Path, rows: int) -> None:
     if folder.exists():
         return
     show(f"making the two data sets in {folder}")
-    write_splits(generate(DataSettings()), folder)
+    write_splits(generate(DataSettings(rows=rows)), folder)
 
 
 def _tiny(settings: SftSettings) -> str:
@@ -164,6 +164,6 @@ def _identity(settings: SftSettings) -> dict[str, object]:
     data = Path(settings.data)
     files = sorted(file for name in ("train", "validation") for file in data.glob(f"{name}.*"))
     values = json.loads(json.dumps(settings.__dict__))
-    for name in ("data", "output_dir", "processes", "threads"):
+    for name in ("data", "rows", "output_dir", "processes", "threads"):
         del values[name]
     return {**values, "files": {file.name: file_sha256(file) for file in files}}

@@ -24,6 +24,7 @@ class SftSettings:
         trainer: ``verl`` (FSDP) or ``trl`` (SFTTrainer with DeepSpeed; needs the extra ``sft``).
         model: a Hugging Face folder or hub id; None: the tiny model.
         data: the folder with train, validation and test rows; generated if it is missing.
+        rows: of each of the two sets, when they are generated.
         output_dir: everything the run writes.
         epochs: passes over the training rows, unless early stopping ends the run before.
         batch_size: conversations per update, over all processes.
@@ -48,6 +49,7 @@ class SftSettings:
     trainer: Literal["verl", "trl"] = "verl"
     model: str | None = None
     data: str = "processed_data/sft"
+    rows: int = 200
     output_dir: str = "outputs/sft"
     epochs: int = 3
     batch_size: int = 16
@@ -74,7 +76,7 @@ class SftSettings:
         for name in (part.name for part in fields(self)):
             _check(name, getattr(self, name), hints[name])
         positive = ("epochs", "batch_size", "micro_batch_size", "learning_rate", "lora_alpha", "max_length", "threads")
-        for name in (*positive, "checks_per_epoch"):
+        for name in (*positive, "checks_per_epoch", "rows"):
             if getattr(self, name) <= 0:
                 raise UserError(f"{name}={getattr(self, name)}: it must be positive")
         if self.patience < 0 or self.lora_rank < 0 or not 0 <= self.warmup_ratio < 1:

@@ -32,6 +32,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
+from env_tuning.model.warm_start import NO_LOSS
 from env_tuning.sft.mixing import read_split
 from env_tuning.sft.model_folder import publish
 from env_tuning.sft.output import RunFolder
@@ -62,11 +63,14 @@ class Teller(TrainerCallback):
 
 
 def rows(examples: Sequence[Example]) -> Dataset:
-    """Examples as TRL takes tokenised data: ids and a mask of the tokens that carry loss."""
+    """Examples as TRL takes prepared data: ids, and labels where a token carries loss."""
     return Dataset.from_dict(
         {
             "input_ids": [list(example.tokens) for example in examples],
-            "assistant_masks": [list(example.trained) for example in examples],
+            "labels": [
+                [token if own else NO_LOSS for token, own in zip(example.tokens, example.trained, strict=True)]
+                for example in examples
+            ],
         }
     )
 
@@ -89,8 +93,7 @@ def trl_config(settings: SftSettings, *, steps_per_epoch: int, processes: int, c
         weight_decay=settings.weight_decay,
         max_grad_norm=1.0,
         max_length=settings.max_length,
-        # The mask comes with the rows, made by `rendering`; TRL's own needs a template with generation marks.
-        assistant_only_loss=True,
+        # The labels come with the rows, made by `rendering`; TRL's own mask needs a template with generation marks.
         dataset_kwargs={"skip_prepare_dataset": True},
         eval_strategy="steps",
         save_strategy="steps",
@@ -101,10 +104,10 @@ def trl_config(settings: SftSettings, *, steps_per_epoch: int, processes: int, c
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_steps=1,
-        logging_dir=str(settings.folder / "tensorboard"),
         report_to=["tensorboard", *(["wandb"] if os.environ.get("WANDB_API_KEY") else [])],
         bf16=settings.precision == "bf16",
-        use_cpu=cpu,
+        # accelerate takes DeepSpeed for a GPU matter once it is told of a CPU; DS_ACCELERATOR says it to DeepSpeed.
+        use_cpu=cpu and settings.deepspeed is None,
         gradient_checkpointing=not cpu,
         deepspeed=settings.deepspeed,
         seed=settings.seed,
@@ -160,7 +163,7 @@ def main(settings_file: Path) -> None:
             settings,
             steps_per_epoch=math.ceil(len(training) / settings.batch_size),
             processes=processes,
-            cpu=os.environ.get("ACCELERATE_USE_CPU") == "true",
+            cpu=not torch.cuda.is_available(),
         ),
         train_dataset=rows(training),
         eval_dataset=rows(validation),
