@@ -13,8 +13,8 @@ from env_tuning.doctor.finding import Finding, Severity
 from env_tuning.doctor.machine import GIB
 from env_tuning.doctor.memory import CHECKPOINT_BYTES, Load, estimate
 
-PROCESSES_BYTES = 5 * GIB // 2
-"""Everything of a CPU run that does not grow with the model: processes, imports, object store (docs/benchmarks.md)."""
+PROCESSES_BYTES = 33 * GIB // 10
+"""What a CPU run of the embedded model took at most (docs/benchmarks.md), which is hardly for the model's sake."""
 _LOGS_BYTES = GIB // 4
 """Trajectories, metrics and logs of a run of a hundred steps on a CPU."""
 

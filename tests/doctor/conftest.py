@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,17 @@ from omegaconf import OmegaConf
 
 from env_tuning.data.demonstrations import demonstration
 from env_tuning.data.rows import load_tasks
+from env_tuning.doctor.evidence import read_file
 from env_tuning.verl_plugin.compose import compose_config
 
+_read_once = functools.cache(read_file)
+
 PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _files_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("env_tuning.doctor.examine.read_file", _read_once)
 
 
 @pytest.fixture(scope="session")

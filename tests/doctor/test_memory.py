@@ -122,3 +122,19 @@ def test_a_model_of_the_hub_is_described_by_the_hub(monkeypatch):
         for path in ("their/model", "no/model", "/no/model", "")
     ]
     assert [shape and shape.layers for shape in shapes] == [2, None, None, None]
+
+
+def test_the_gpu1_group_says_what_fits():
+    from conftest import PROJECT
+    from omegaconf import OmegaConf
+
+    from env_tuning.verl_plugin.compose import compose_config
+
+    words = (PROJECT / "configs" / "hardware" / "gpu1.yaml").read_text(encoding="utf-8")
+    assert "0.5 billion parameters in 24 GB, 1.5 billion in 40 GB" in words
+    overrides = ["hardware=gpu1", "data.train_files=a", "env_tuning.home=."]
+    load = Load.read(OmegaConf.to_container(compose_config(PROJECT / "configs", "stage3", overrides), resolve=True))
+    fits = {
+        (size, gib): estimate(SIZES[size], load).fits(load, gib * GIB) for size in ("0.5B", "1.5B") for gib in (24, 40)
+    }
+    assert fits == {("0.5B", 24): True, ("0.5B", 40): True, ("1.5B", 24): False, ("1.5B", 40): True}
