@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+UNKNOWN_TOOL = "unknown tool"
+WRONG_ARGUMENTS = "wrong arguments"
+"""How the results of calls begin that a check against the tools' documents did not let run."""
+
 MAX_CALL_CHARACTERS = 100_000
 
 

@@ -16,6 +16,7 @@ from env_tuning.environments.environment import CallStatus, Environment, ToolRes
 from env_tuning.judge import judge_answer, judge_turn
 from env_tuning.prepared_task import PreparedTask
 from env_tuning.protocols.base import Answer, Malformed, UseTools
+from env_tuning.task import AnswerKind
 from env_tuning.trajectory import (
     CallRecord,
     Hint,
@@ -88,6 +89,11 @@ class Episode:
         self._steps: list[StepRecord] = []
         self._verdicts: list[TurnVerdict] = []
         self._stop: StopReason | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether a step may wait for something outside of this process: a tool, or math-verify."""
+        return self.environment.waits or any(known.kind is AnswerKind.MATHS for known in self.task.expected)
 
     @property
     def over(self) -> bool:

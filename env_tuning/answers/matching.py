@@ -85,6 +85,13 @@ def numbers_in(text: str) -> list[Fraction]:
     return [Fraction(found.replace(",", "").replace("−", "-")) for found in _NUMBER.findall(plain)]
 
 
+def pieces(text: str) -> set[str]:
+    """Words of letters and digits in small letters, and pairs of Chinese, Japanese or Korean neighbours."""
+    text = unicodedata.normalize("NFKC", text).lower()
+    runs = re.findall(f"[{_CJK}]+", text)
+    return set(re.findall(r"[a-z0-9]{2,}", text)) | {run[at : at + 2] for run in runs for at in range(len(run) - 1)}
+
+
 def close(one: Fraction, other: Fraction) -> bool:
     """Whether two numbers are the same but for rounding at the sixth digit."""
     return abs(one - other) <= _CLOSE * max(abs(one), abs(other))

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from env_tuning.answers.matching import pieces
 from env_tuning.environments.arithmetic import ArithmeticFault, evaluate, shown
 from env_tuning.environments.scenario import Scenario
 from env_tuning.environments.tool_class import ToolClass
@@ -134,10 +135,8 @@ class Assistant(ToolClass):
 
     def _look_up(self, query: str, most: int) -> Sequence[tuple[str, str]]:
         """Titles and texts, the best first."""
-        wanted = _pieces(query)
-        scored = [
-            (len(wanted & _pieces(text)) + 3 * len(wanted & _pieces(title)), title, text) for title, text in FACTS
-        ]
+        wanted = pieces(query)
+        scored = [(len(wanted & pieces(text)) + 3 * len(wanted & pieces(title)), title, text) for title, text in FACTS]
         best = sorted((entry for entry in scored if entry[0] >= 2), key=lambda entry: (-entry[0], entry[1]))
         return [(title, text) for _, title, text in best[:most]]
 
@@ -155,11 +154,3 @@ def _is_day(text: str) -> bool:
 def _canonical(city: str) -> str:
     name = unicodedata.normalize("NFKC", city).strip().removesuffix("市")
     return _CITIES.get(re.sub(r"[\s']", "", name).lower(), name)
-
-
-def _pieces(text: str) -> set[str]:
-    """Words of letters and digits, and pairs of neighbouring Chinese, Japanese or Korean characters."""
-    text = unicodedata.normalize("NFKC", text).lower()
-    words = set(re.findall(r"[a-z0-9]{2,}", text))
-    runs = re.findall(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+", text)
-    return words | {run[at : at + 2] for run in runs for at in range(len(run) - 1)}

@@ -10,15 +10,11 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from env_tuning.calls import ToolCall
+from env_tuning.calls import UNKNOWN_TOOL, WRONG_ARGUMENTS, ToolCall
 from env_tuning.environments import limits
 from env_tuning.environments.environment import CallStatus, Environment, ToolResult
 from env_tuning.environments.tool_class import ToolClass
 from env_tuning.task import ToolDoc
-
-UNKNOWN_TOOL = "unknown tool"
-WRONG_ARGUMENTS = "wrong arguments"
-"""How the results of calls begin that did not run; rewards tell them apart by these words."""
 
 
 class CheckedEnvironment(Environment):

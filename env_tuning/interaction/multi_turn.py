@@ -105,7 +105,7 @@ class MultiTurnToolInteraction(Interaction):
         """Take the assistant's last message; the reward is 1 for a message that closed its turn right."""
         episode = self._episodes[instance_id]
         text = messages[-1]["content"]
-        reaction = await self._in_thread(episode.step, text) if episode.environment.waits else episode.step(text)
+        reaction = await self._in_thread(episode.step, text) if episode.waits else episode.step(text)
         closed_right = reaction.verdict is not None and reaction.verdict.correct
         return reaction.over, reaction.content, float(closed_right), {"outcome": reaction.step.outcome.value}
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from env_tuning.rewards.accuracy import binary, progress, progress_original
+from env_tuning.rewards.assistant import assistant, assistant_original
 from env_tuning.rewards.format import format_reward, format_reward_original, well_formed
+from env_tuning.rewards.maths import maths, maths_original
 from env_tuning.rewards.mixture import Mixture, read_terms
 from env_tuning.trajectory import Trajectory
 
@@ -32,6 +34,19 @@ REWARDS: Mapping[str, Reward] = MappingProxyType(
 )
 
 
+DIALOGUE_REWARDS: Mapping[str, Reward] = MappingProxyType(
+    {
+        "assistant": assistant,
+        "assistant_original": assistant_original,
+        "maths": maths,
+        "maths_original": maths_original,
+    }
+)
+"""Those of tasks that are judged by their answers; another trajectory is a `ValueError` for them."""
+
+_ALL: Mapping[str, Reward] = MappingProxyType({**REWARDS, **DIALOGUE_REWARDS})
+
+
 def resolve_reward(text: str) -> Reward:
     """The reward of a registered name, of a dotted path ``package.module:function``, or of a weighted sum of them.
 
@@ -40,7 +55,7 @@ def resolve_reward(text: str) -> Reward:
             names the nearest known reward.
     """
     if not isinstance(text, str):
-        raise ValueError(f"the reward is {text!r}; it must be a name, a path or a sum: {', '.join(sorted(REWARDS))}")
+        raise ValueError(f"the reward is {text!r}; it must be a name, a path or a sum: {', '.join(sorted(_ALL))}")
     terms = read_terms(text)
     if len(terms) == 1 and terms[0].weight is None:
         return _named(terms[0].name)
@@ -50,11 +65,11 @@ def resolve_reward(text: str) -> Reward:
 def _named(name: str) -> Reward:
     if ":" in name:
         return _import(name)
-    if name not in REWARDS:
-        near = difflib.get_close_matches(name, REWARDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(REWARDS))}."
+    if name not in _ALL:
+        near = difflib.get_close_matches(name, _ALL, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(_ALL))}."
         raise ValueError(f"no reward named {name!r}; {hint} A function of your own is package.module:function.")
-    return REWARDS[name]
+    return _ALL[name]
 
 
 def _import(path: str) -> Reward:
