@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from env_tuning.atomic import replace_text
 from env_tuning.errors import UserError
 from env_tuning.evaluation.results import TaskResult, result_of
-from env_tuning.run_folder import claim_output
+from env_tuning.run_folder import RUN_FILE, claim_output
 
 EPISODES = "validation/0.jsonl"
 PROGRESS = "progress.jsonl"
@@ -78,12 +78,13 @@ def open_store(folder: Path, run: Mapping[str, Any], known: Sequence[str]) -> It
     Raises:
         UserError: the folder holds something else, or another process is at work in it.
     """
+    if _is_evaluation(folder):
+        with _alone_in(folder):
+            if not (folder / EPISODES).is_file() or not (folder / EPISODES).stat().st_size:
+                # A first try that came to nothing, such as a mistyped model, has nothing to protect.
+                replace_text(folder / RUN_FILE, json.dumps(run, indent=2) + "\n")
     claim_output(folder, run, elsewhere="--output ANOTHER-FOLDER")
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process evaluates into {folder}; wait for it, or give --output") from None
+    with _alone_in(folder):
         store = Store(folder=folder)
         store.file.parent.mkdir(exist_ok=True)
         # A report reads the folder while it grows: without events it takes every episode.
@@ -92,6 +93,25 @@ def open_store(folder: Path, run: Mapping[str, Any], known: Sequence[str]) -> It
         with store.file.open("a", encoding="utf-8") as lines:
             store._lines = lines
             yield store
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock; the kernel frees it however the process ends."""
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process evaluates into {folder}; wait for it, or give --output") from None
+        yield
+
+
+def _is_evaluation(folder: Path) -> bool:
+    """Whether an evaluation has claimed the folder, this one or another."""
+    try:
+        return "evaluation" in json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def episodes(folder: Path) -> Iterator[Mapping[str, Any]]:

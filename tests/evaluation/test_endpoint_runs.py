@@ -239,6 +239,20 @@ def test_a_folder_of_another_evaluation_is_refused(few, file_of, processed_data,
     assert (output / EPISODES).read_bytes() == before
 
 
+def test_a_mistyped_first_try_does_not_take_the_folder(few, file_of, processed_data, tmp_path):
+    data, output = read(file_of(few[:1]), processed_data), tmp_path / "out"
+    oracle = oracle_of(few, intrude=lambda body, number: Status(404) if body["model"] == "oralce" else None)
+    with serving(oracle):
+        with pytest.raises(UserError, match="knows no such address or model"):
+            run(endpoint_at(oracle.url, PROMPT, model="oralce"), data, PROMPT, output)
+        run(endpoint_at(oracle.url, PROMPT), data, PROMPT, output)
+    assert read_card(output)["model"]["name"] == "oracle"
+    (tmp_path / "else").mkdir()
+    (tmp_path / "else" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"holds files but no run.json"):
+        run(endpoint_at(oracle.url, PROMPT), data, PROMPT, tmp_path / "else")
+
+
 def test_a_server_that_does_not_take_the_key_ends_the_run_without_saying_it(few, file_of, processed_data, tmp_path):
     oracle = oracle_of(few, intrude=lambda body, number: Status(401, "bad key sk-secret"))
     with serving(oracle), pytest.raises(UserError, match="does not accept the key") as refused:
