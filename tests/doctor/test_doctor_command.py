@@ -80,7 +80,7 @@ def test_a_stage_whose_predecessor_has_not_run_is_looked_at_all_the_same(run, fo
     [
         (["stage9"], "no configs/stage9.yaml; there are: stage1"),
         (["stage1", "hardware=cpu", "data.train_batch_sizes=4"], "did you mean data.train_batch_size"),
-        (["no/model", "--memory"], "is no model folder"),
+        (["/no/model", "--memory"], "is no model folder"),
     ],
 )
 def test_what_cannot_be_looked_at_is_one_line(run, folder, arguments, said):
