@@ -1,7 +1,7 @@
 """A small set of tools and requests, made here: for tests, for a first run, and for machines without a network.
 
 Owns: sixteen tools, the sentences that ask for them, and drawing dialogues from a seed. Refuses: being a benchmark.
-Every value stands word for word in its query, text in quotes, unless it is withheld.
+Every value stands word for word in its query, unless it is withheld.
 """
 
 from __future__ import annotations
@@ -254,17 +254,12 @@ def _plain(draw: random.Random, skills: Sequence[_Skill]) -> Request:
 
 def _sentence(draw: random.Random, skill: _Skill) -> tuple[str, dict[str, Any]]:
     arguments = _required(draw, skill)
-    text = draw.choice(skill.sentences).format(**_said(arguments))
+    text = draw.choice(skill.sentences).format(**arguments)
     for name, words in skill.extras.items():
         if draw.random() < 0.5:
             arguments[name] = draw.choice(skill.values[name])
-            text += words.format(**_said({name: arguments[name]}))
+            text += words.format(**{name: arguments[name]})
     return text, arguments
-
-
-def _said(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Text in quotes: with them a value is the same token in the query and in the call, which a tiny model can copy."""
-    return {name: f"'{value}'" if isinstance(value, str) else value for name, value in arguments.items()}
 
 
 def _required(draw: random.Random, skill: _Skill) -> dict[str, Any]:
@@ -282,4 +277,4 @@ def _question(draw: random.Random) -> Request:
     arguments = _required(draw, skill)
     withheld, sentence = draw.choice(sorted(skill.without.items()))
     call = GoldCall(name=skill.tool.name, arguments=arguments)
-    return Request(query=sentence.format(**_said(arguments)), calls=(call,), withheld={skill.tool.name: (withheld,)})
+    return Request(query=sentence.format(**arguments), calls=(call,), withheld={skill.tool.name: (withheld,)})
