@@ -20,7 +20,7 @@ lint:
 	$(SETUP); ruff format --check .; ruff check .; mypy; codespell env_tuning docs README.md configs
 
 bench:
-	$(SETUP); for script in environments rollout_engine hints; do echo "== $$script"; python bench/$$script.py; done
+	$(SETUP); for script in environments rollout_engine hints sandbox; do echo "== $$script"; python bench/$$script.py; done
 
 bench-stage1:
 	$(SETUP); python bench/stage1.py --seeds 1 2 3

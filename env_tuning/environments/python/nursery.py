@@ -16,6 +16,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import select
 import shutil
 import signal
@@ -33,6 +34,7 @@ from env_tuning.environments.python.interpreter import run_confined
 
 MOST_MESSAGE = 4096
 _INTERPRETER_CHANNEL = 3
+_DESCRIPTORS = 65_536
 _CHILDREN = Path("/proc/thread-self/children")
 
 
@@ -214,6 +216,9 @@ def main(control_descriptor: int, preload: list[str]) -> None:
     """
     libc = confinement.load_libc()
     confinement.die_with_parent(libc)
+    # A channel for every interpreter; more than a thousand episodes may keep one.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _DESCRIPTORS), most))
     own_network, own_processes = confinement.separate(libc)
     if own_processes:
         _wait_for_inner(libc)
