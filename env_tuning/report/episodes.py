@@ -44,17 +44,18 @@ def index_row(episode: Dumped) -> tuple[Any, ...]:
     )
 
 
-def detail(episode: Dumped, behind: Mapping[int, WrongTurn], unexplained: str = "") -> dict[str, Any]:
+def detail(episode: Dumped, prompt: int, behind: Mapping[int, WrongTurn], unexplained: str = "") -> dict[str, Any]:
     """What is shown of an opened episode.
 
     Args:
         episode: what is recorded of it.
+        prompt: number of its system prompt.
         behind: what its replay found behind wrong verdicts, by turn.
         unexplained: why there is no replay, if there is none.
     """
     line, trajectory = episode.line, episode.line["trajectory"]
     return {
-        "system": trajectory.get("system_prompt", ""),
+        "prompt": prompt,
         "turns": turns(trajectory, behind),
         "unexplained": unexplained,
         "reward": {name: value for name, value in (line.get("reward") or {}).items() if value},

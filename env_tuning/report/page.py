@@ -1,8 +1,8 @@
 """The page: one HTML file with everything in it.
 
-Owns: the data's form in the page (gzip in base64, an index in front and episodes in chunks that the browser decodes
-when one of theirs is opened) and the page's size. Refuses: anything from a network, and raw text in the markup: what a
-model wrote is inside the compressed data only, and the script shows it as text.
+Owns: the data's form in the page (gzip in base64: an index in front, the different system prompts once, and episodes in
+chunks that the browser decodes when one of theirs is opened) and the page's size. Refuses: anything from a network, and
+raw text in the markup: what a model wrote is inside the compressed data only, and the script shows it as text.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def render(
     unexplained: Counter[str] = Counter()
     index: list[tuple[Any, ...]] = []
     blocks: list[str] = []
+    prompts: dict[str, int] = {}
     shown = (
-        (index_row(episode), _explained(episode, replay, unexplained))
+        (index_row(episode), _explained(episode, replay, prompts, unexplained))
         for stage, replay in ((stage, Replay(RunTasks(stage, data))) for stage in stages)
         for episode in dumped(stage, left_out, every=every)
     )
@@ -75,7 +76,12 @@ def render(
         "unexplained": dict(unexplained),
     }
     page = _template().render(
-        title=title, style=_text("report.css"), script=_text("report.js"), front=block(front), blocks=blocks
+        title=title,
+        style=_text("report.css"),
+        script=_text("report.js"),
+        front=block(front),
+        prompts=block(list(prompts)),
+        blocks=blocks,
     )
     size = len(page.encode())
     if size > limit:
@@ -86,13 +92,17 @@ def render(
     return page
 
 
-def _explained(episode: Dumped, replay: Replay, unexplained: Counter[str]) -> dict[str, Any]:
-    """An episode with what is behind its wrong turns, or with the reason why that is not known, which is counted."""
+def _explained(episode: Dumped, replay: Replay, prompts: dict[str, int], unexplained: Counter[str]) -> dict[str, Any]:
+    """An episode with what is behind its wrong turns, or with the reason why that is not known, which is counted.
+
+    Its system prompt is its number among `prompts`: there are few, and they are most of what a dump holds.
+    """
+    prompt = prompts.setdefault(episode.line["trajectory"].get("system_prompt", ""), len(prompts))
     try:
-        return detail(episode, replay.wrong_turns(episode))
+        return detail(episode, prompt, replay.wrong_turns(episode))
     except NotReplayedError as error:
         unexplained[str(error)] += 1
-        return detail(episode, {}, unexplained=str(error))
+        return detail(episode, prompt, {}, unexplained=str(error))
 
 
 def _chunks(episodes: Iterator[_Shown]) -> Iterator[list[_Shown]]:

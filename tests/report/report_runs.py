@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from env_tuning.calls import parse_call
 from env_tuning.data.demonstrations import name_arguments
 from env_tuning.data.rows import INTERACTION, task_row, write_rows
+from env_tuning.environments.bfcl.long_context import LongContext
 from env_tuning.episode import Episode, Rules
-from env_tuning.prepared_task import prepare_task
+from env_tuning.prepared_task import PreparedTask, prepare_task
 from env_tuning.protocols import PromptVersion, ThinkAnswer
 from env_tuning.task import Task, ToolDoc
 from env_tuning.trajectory import (
@@ -112,23 +113,6 @@ def _two_groups(step: int, text: str) -> list[str]:
     ]
 
 
-def write_large(folder: Path, *, steps: int, rows: int) -> None:
-    """A stage of `steps` times `rows` episodes with as much text, as little alike, as those of real runs."""
-    words = [f"word{number}" for number in range(3000)]
-    dice = random.Random(1)
-    append(
-        folder / "progress.jsonl",
-        {"event": "start", "stage": "large"},
-        *(step_event(s, steps, 0.5) for s in range(1, steps + 1)),
-    )
-    for step in range(1, steps + 1):
-        lines = []
-        for row in range(rows):
-            task = trajectory(f"base_{step}_{row // 8}", right=bool(row % 3), text=" ".join(dice.choices(words, k=400)))
-            lines.append(dump_line(step, f"{step}.{row // 8}", row % 8, task, dice.random()))
-        append(folder / "rollouts" / f"{step}.jsonl", *lines)
-
-
 COUNTER = "counter:Counter"
 
 
@@ -145,14 +129,20 @@ def counting_task(name: str = "count_0") -> Task:
 
 def played(task: Task, *turns: Sequence[str], rules: Rules | None = None) -> Trajectory:
     """An episode in which every turn makes these calls, one a step, and then answers."""
-    protocol = ThinkAnswer()
-    documents = {tool.name: tool for tool in task.tools}
-    episode = Episode(prepare_task(task, protocol=protocol), rules)
+    return play_prepared(prepare_task(task, protocol=ThinkAnswer()), turns, rules, lambda: "I call.")
+
+
+def play_prepared(
+    prepared: PreparedTask, turns: Sequence[Sequence[str]], rules: Rules | None, thought: Callable[[], str]
+) -> Trajectory:
+    protocol = prepared.protocol
+    documents = {tool.name: tool for tool in prepared.task.tools}
+    episode = Episode(prepared, rules)
     for calls in turns:
         for call in calls:
             parsed = parse_call(call)
             named = name_arguments(parsed, documents[parsed.name]) if parsed.positional else parsed
-            episode.step(protocol.write_calls([named], "I call."))
+            episode.step(protocol.write_calls([named], thought()))
         episode.step(protocol.write_answer("Done.", "Done."))
     if not episode.over:
         episode.cut(StopReason.RESPONSE_LENGTH)
@@ -161,20 +151,51 @@ def played(task: Task, *turns: Sequence[str], rules: Rules | None = None) -> Tra
 
 def write_counting(folder: Path, *episodes: Trajectory, tasks: Sequence[Task] = (), phase: str = "rollouts") -> Path:
     """A stage of one step whose episodes, one group, were really played, with its data file beside it."""
-    data = folder / "data" / "counting.parquet"
-    data.parent.mkdir(parents=True)
-    rows = [
-        task_row(task, ThinkAnswer(), version=PromptVersion.V1, split="train", index=number)
-        for number, task in enumerate(tasks or [counting_task()])
-    ]
-    write_rows(rows, data)
-    config = {
-        "data": {"train_files": str(data), "val_files": [str(data)]},
-        "env_tuning": {"interactions": {INTERACTION: {"config": {"rules": {"steps_per_turn": 10}}}}},
-    }
-    (folder / "config.yaml").write_text(json.dumps(config))
+    _write_data(folder, tasks or [counting_task()])
     append(folder / "progress.jsonl", {"event": "start", "stage": "counting"}, step_event(1, 1, 0.5))
     append(folder / "progress.jsonl", {"event": "validation", "step": 1, "score": 0.5})
     lines = [dump_line(1, "u", number, episode, 0.0) for number, episode in enumerate(episodes)]
     append(folder / phase / "1.jsonl", *lines)
     return folder
+
+
+def _write_data(folder: Path, tasks: Sequence[Task], padding: Path | None = None) -> None:
+    """The data file of a run, and the configuration that names it."""
+    data = folder / "data" / "counting.parquet"
+    data.parent.mkdir(parents=True)
+    rows = [
+        task_row(task, ThinkAnswer(), version=PromptVersion.V1, split="train", index=number)
+        for number, task in enumerate(tasks)
+    ]
+    write_rows(rows, data)
+    settings = {"rules": {"steps_per_turn": 10}, "long_context_file": None if padding is None else str(padding)}
+    config = {
+        "data": {"train_files": str(data), "val_files": [str(data)]},
+        "env_tuning": {"interactions": {INTERACTION: {"config": settings}}},
+    }
+    (folder / "config.yaml").write_text(json.dumps(config))
+
+
+def write_large(folder: Path, tasks: Sequence[Task], padding: Path, *, steps: int, rows: int) -> None:
+    """A stage of `steps` times `rows` episodes, in groups of eight, of real tasks.
+
+    Every call of the reference is left out with probability 0.2, and thoughts are random words, 30 for a call: as much
+    text as real runs have, and less alike.
+    """
+    words = [f"word{number}" for number in range(3000)]
+    dice = random.Random(1)
+    _write_data(folder, tasks, padding)
+    long_context = LongContext.load(padding)
+    prepared = [prepare_task(task, protocol=ThinkAnswer(), long_context=long_context) for task in tasks]
+    events = [step_event(step, steps, 0.5) for step in range(1, steps + 1)]
+    append(folder / "progress.jsonl", {"event": "start", "stage": "large"}, *events)
+    for step in range(1, steps + 1):
+        lines = []
+        for row in range(rows):
+            one = prepared[(step * rows + row) // 8 % len(prepared)]
+            calls = [[call for call in turn if dice.random() < 0.8] for turn in one.task.ground_truth]
+            episode = play_prepared(one, calls, Rules(steps_per_turn=40), lambda: " ".join(dice.choices(words, k=30)))
+            lines.append(
+                dump_line(step, f"{step}.{row // 8}", row % 8, episode, episode.correct_turns / one.task.turns)
+            )
+        append(folder / "rollouts" / f"{step}.jsonl", *lines)

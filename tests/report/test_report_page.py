@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from env_tuning.report.curves import curves_of
 from env_tuning.report.page import MAX_BYTES, render
 from env_tuning.report.plots import write_plots
 from env_tuning.report.reading import read_run
+from env_tuning.task import Task
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium, chromium-browser or google-chrome installed")
@@ -98,6 +100,7 @@ def test_an_opened_trajectory_shows_what_the_verdict_rests_on(page: Path) -> Non
         "first call of this wrong turn that failed", "30 trained on", "not trained on", "the 4 rollouts of this task",
     ):  # fmt: skip
         assert words in dom
+    assert "<pre>You call tools.</pre>" in dom
     assert dom.count('class="call suspect"') == 1
 
 
@@ -224,10 +227,12 @@ def test_plots_are_one_file_per_panel(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.slow
 @in_a_browser
-def test_ten_thousand_trajectories_stay_usable(tmp_path: Path) -> None:
-    write_large(tmp_path / "run", steps=40, rows=256)
+def test_ten_thousand_trajectories_stay_usable(tmp_path: Path, tasks: Mapping[str, Task], processed_data: Path) -> None:
+    padding = processed_data / "bfcl_v3" / "long_context.json"
+    write_large(tmp_path / "run", list(tasks.values()), padding, steps=40, rows=256)
     file = tmp_path / "report.html"
     assert CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--output", str(file)]).exit_code == 0
     assert file.stat().st_size < MAX_BYTES
-    dom = shown(file, "step=40&verdict=state&open=10239")
-    assert "86 of 10240 trajectories" in dom and "base_40_31 #7" in dom
+    dom = shown(file, "step=40&open=10239")
+    assert "256 of 10240 trajectories" in dom and "#7</h3>" in dom
+    assert "Without expected state" not in dom

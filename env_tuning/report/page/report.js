@@ -188,6 +188,7 @@ function row(columns, i, state) {
 // One episode, or the group that it belongs to ----------------------------------------------------------------
 
 const chunks = new Map();
+let prompts = null; // the system prompts, decoded with the first episode
 
 async function episodeAt(index, size) {
   const chunk = Math.floor(index / size);
@@ -267,7 +268,7 @@ function drawTurn(turn, number, trained, unexplained) {
     el("div", {}, ...turn.steps.map((step, n) => drawStep(step, n, turn, trained)), drawVerdict(turn, number, unexplained)));
 }
 
-function drawEpisode(columns, index, episode) {
+function drawEpisode(columns, index, episode, prompts) {
   const trained = columns.phase[index] === "train";
   const parts = Object.entries(episode.reward).map(([name, value]) => el("tr", {}, el("td", {}, name), el("td", {}, short(value))));
   const facts = [`reward ${short(columns.score[index])}`, `${columns.correct[index]} of ${columns.turns[index]} turns right`, `stopped: ${columns.stop[index]}`, `${episode.response_tokens} tokens, ${trained ? `${episode.trained_tokens} trained on` : "none trained on (validation)"}`];
@@ -275,7 +276,7 @@ function drawEpisode(columns, index, episode) {
     el("div", { class: "mute" }, `${columns.stage[index]} · ${columns.phase[index]} · step ${columns.step[index]} · ${columns.split[index]}`),
     el("div", { class: "facts" }, ...facts.map((fact) => el("span", {}, fact))),
     el("details", {}, el("summary", {}, "reward parts and numbers that are not 0"), el("table", {}, ...parts)),
-    el("details", {}, el("summary", {}, "system prompt"), el("pre", {}, episode.system)),
+    el("details", {}, el("summary", {}, "system prompt"), el("pre", {}, prompts[episode.prompt])),
     ...episode.turns.map((turn, n) => drawTurn(turn, n, trained, episode.unexplained)));
 }
 
@@ -286,7 +287,8 @@ async function drawOpen(front, state) {
   if (at === undefined || !(index in front.columns.task)) return target.replaceChildren(el("p", { class: "mute" }, "Choose a trajectory."));
   const members = groupOf(front.columns, index);
   const shown = state.group ? members : [index];
-  const drawn = await Promise.all(shown.map(async (i) => drawEpisode(front.columns, i, await episodeAt(i, front.chunk))));
+  if (!prompts) prompts = decode("prompts");
+  const drawn = await Promise.all(shown.map(async (i) => drawEpisode(front.columns, i, await episodeAt(i, front.chunk), await prompts)));
   const scores = members.map((i) => front.columns.score[i]);
   const flat = members.length > 1 && Math.max(...scores) - Math.min(...scores) < 1e-8;
   const switcher = members.length < 2 ? null : state.group
