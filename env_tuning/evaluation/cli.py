@@ -37,7 +37,7 @@ class _RunByDefault(TyperGroup):
 app = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
-    help="Measure a model by the benchmark's metric: eval FILE --model MODEL (docs/evaluation.md).",
+    help="Measure a model by the benchmark's metric: eval FILE --model MODEL (all options: eval run --help).",
 )
 
 
