@@ -116,12 +116,14 @@ def test_rows_choose_their_tools_and_their_settings():
     speak = PythonBlock()
     program = speak.write_calls([ToolCall(name="python", arguments={"code": "x = 2 ** 10\nprint(x)"})])
     again = speak.write_calls([ToolCall(name="python", arguments={"code": "x + 1"})])
-    config = {"protocol": "python_block", "tool_config": {"python": {"kept": True}}}
+    config = {"protocol": "python_block", "tool_config": {"python": {"kept": True, "wall_seconds": 60}}}
     trajectory, shown = asyncio.run(play(record, program, again, "It is \\boxed{1024}.", **config))
     assert "python(" not in shown[0]
     assert shown[2:4] == ["```output\n1024\n```", "```output\n1025\n```"]
     assert trajectory.verdicts[0].correct
-    forgetful, _ = asyncio.run(play(record | {"tool_config": {"python": {"kept": False}}}, program, again, **config))
+    forgetful, _ = asyncio.run(
+        play(record | {"tool_config": {"python": {"kept": False, "wall_seconds": 60}}}, program, again, **config)
+    )
     assert "NameError" in (forgetful.steps[1].calls[0].result or "")
 
 

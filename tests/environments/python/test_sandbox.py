@@ -23,7 +23,11 @@ from env_tuning.environments.python.bounds import Bounds, Ending, Run
 from env_tuning.environments.python.local import Interpreter, LocalSandbox
 from env_tuning.errors import UserError
 
-BOUNDS = Bounds(wall_seconds=1.0, cpu_seconds=2, memory_mib=256, output_characters=1000)
+BOUNDS = Bounds(wall_seconds=60, cpu_seconds=60, memory_mib=256, output_characters=1000)
+"""Of programs that come to an end, however busy the machine is."""
+
+HASTY = Bounds(wall_seconds=1, cpu_seconds=2, memory_mib=256, output_characters=1000)
+"""Of programs that do not."""
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +41,13 @@ def sandbox() -> Iterator[LocalSandbox]:
 @pytest.fixture
 def kept(sandbox: LocalSandbox) -> Iterator[Interpreter]:
     interpreter = sandbox.interpreter(BOUNDS, kept=True)
+    yield interpreter
+    interpreter.close()
+
+
+@pytest.fixture
+def hasty(sandbox: LocalSandbox) -> Iterator[Interpreter]:
+    interpreter = sandbox.interpreter(HASTY, kept=True)
     yield interpreter
     interpreter.close()
 
@@ -98,14 +109,14 @@ def test_a_failing_exit_is_a_failure(fresh):
     assert fresh.run("import sys; sys.exit('no')") == Run(Ending.RAISED, error="SystemExit: no")
 
 
-def test_an_infinite_loop_ends_and_keeps_what_was_printed_and_set(kept):
-    run = kept.run("x = 1\nprint('on')\nwhile True: pass")
+def test_an_infinite_loop_ends_and_keeps_what_was_printed_and_set(hasty):
+    run = hasty.run("x = 1\nprint('on')\nwhile True: pass")
     assert run == Run(Ending.TIMEOUT, "on\n", error="The program was stopped after 1 seconds.")
-    assert kept.run("x").output == "1\n"
+    assert hasty.run("x").output == "1\n"
 
 
-def test_a_long_calculation_in_c_ends(kept):
-    assert kept.run("x = 9 ** 9 ** 9").ending is Ending.TIMEOUT
+def test_a_long_calculation_in_c_ends(hasty):
+    assert hasty.run("x = 9 ** 9 ** 9").ending is Ending.TIMEOUT
 
 
 STUBBORN = "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
@@ -122,14 +133,14 @@ STUBBORN = "import signal\nsignal.signal(signal.SIGALRM, signal.SIG_IGN)\n"
         ("import ctypes\nctypes.string_at(0)", {Ending.DIED}),
     ],
 )  # fmt: skip
-def test_what_cannot_be_asked_to_stop_is_killed_and_the_next_program_runs(kept, code, endings):
+def test_what_cannot_be_asked_to_stop_is_killed_and_the_next_program_runs(hasty, code, endings):
     before = children()
-    assert kept.run("x = 1").ending is Ending.OK
-    run = kept.run(code)
+    assert hasty.run("x = 1").ending is Ending.OK
+    run = hasty.run(code)
     assert run.ending in endings
     assert run.lost
-    assert kept.run("print(2)").output == "2\n"
-    kept.close()
+    assert hasty.run("print(2)").output == "2\n"
+    hasty.close()
     assert children() <= before
 
 
@@ -148,11 +159,11 @@ def test_two_gigabytes_are_refused_and_the_interpreter_lives(kept, code):
     assert kept.run("a = None\nx").output == "1\n"
 
 
-def test_ten_megabytes_of_output_are_cut(kept):
+def test_ten_megabytes_of_output_are_cut(kept, hasty):
     run = kept.run("print('a' * 10_000_000)")
     assert (run.output, run.dropped) == ("a" * 1000, 9_999_001)
     assert "9999001 more characters were printed and dropped" in run.text(kept=True)
-    endless = kept.run("while True: print('a' * 1000)")
+    endless = hasty.run("while True: print('a' * 1000)")
     assert endless.ending is Ending.TIMEOUT
     assert len(endless.output) == 1000
 
