@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from transformers import (
     AutoModelForCausalLM,
@@ -106,8 +107,9 @@ def trl_config(settings: SftSettings, *, steps_per_epoch: int, processes: int, c
         logging_steps=1,
         report_to=["tensorboard", *(["wandb"] if os.environ.get("WANDB_API_KEY") else [])],
         bf16=settings.precision == "bf16",
-        # accelerate takes DeepSpeed for a GPU matter once it is told of a CPU; DS_ACCELERATOR says it to DeepSpeed.
+        # accelerate takes no DeepSpeed once it is told of a CPU; see `join_deepspeed_on_cpu`.
         use_cpu=cpu and settings.deepspeed is None,
+        accelerator_config={"use_configured_state": cpu and settings.deepspeed is not None},
         gradient_checkpointing=not cpu,
         deepspeed=settings.deepspeed,
         seed=settings.seed,
@@ -147,9 +149,21 @@ def adapters(settings: SftSettings) -> Any:
     )
 
 
+def join_deepspeed_on_cpu() -> None:
+    """Bring up DeepSpeed's process group over gloo before the trainer's arguments do.
+
+    accelerate 1.x (state.py) knows no backend for DeepSpeed without an accelerator, and would take every process for
+    the only one.
+    """
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    PartialState(backend="gloo")
+
+
 def main(settings_file: Path) -> None:
     """Train in this process, one of torchrun's."""
     settings = SftSettings.load(settings_file)
+    if settings.deepspeed and not torch.cuda.is_available():
+        join_deepspeed_on_cpu()
     run = RunFolder(settings.folder)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     tokenizer = AutoTokenizer.from_pretrained(settings.model)
