@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from env_tuning.errors import UserError
 from env_tuning.verl_plugin.progress import PREFIX
@@ -51,6 +51,22 @@ class Launch:
             *("--config-dir", str(self.config_dir), "--config-name", self.config_name),
             *self.overrides,
         )
+
+
+class Startable(Protocol):
+    """What `run` needs to know of a training process."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The process."""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its further environment variables."""
+
+    @property
+    def log_file(self) -> Path:
+        """Where its output goes."""
 
 
 class Relay:
@@ -137,7 +153,7 @@ def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str])
     return Launch(config_dir=configs, config_name=config_name, overrides=tuple(chosen), log_file=log_file)
 
 
-def run(launch: Launch) -> int:
+def run(launch: Startable) -> int:
     """Run the training process to its end; returns its exit status (130 after Ctrl-C)."""
     launch.log_file.parent.mkdir(parents=True, exist_ok=True)
     show(f"log file: {_short(launch.log_file)}")

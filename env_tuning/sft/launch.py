@@ -6,6 +6,7 @@ the command of the processes, and the environment they need. Refuses: importing 
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from env_tuning.errors import UserError
 from env_tuning.launch import gpu_count, project_folder, show
+from env_tuning.launch import run as run_process
 from env_tuning.run_folder import claim_output
 from env_tuning.sft.mixing import DataSettings, generate, read_split, write_splits
 from env_tuning.sft.output import RunFolder
@@ -35,11 +37,13 @@ class SftLaunch:
         settings: with every choice made.
         processes: on this machine.
         gpus: that the driver lists.
+        log_file: everything the processes print.
     """
 
     settings: SftSettings
     processes: int
     gpus: int
+    log_file: Path
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -50,7 +54,8 @@ class SftLaunch:
             *("-m", _MODULES[self.settings.trainer], str(RunFolder(self.settings.folder).settings)),
         )
 
-    def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
+    @property
+    def variables(self) -> dict[str, str]:
         """Environment variables of the training processes; what is set already stays."""
         wanted = {
             "TOKENIZERS_PARALLELISM": "false",
@@ -68,7 +73,7 @@ class SftLaunch:
                 "OMP_WAIT_POLICY": "PASSIVE",
                 "OMP_NUM_THREADS": str(self.settings.threads),
             }
-        return {**wanted, **environ}
+        return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
 def plan(arguments: Sequence[str], environ: Mapping[str, str], *, config: Path | None = None) -> SftLaunch:
@@ -98,7 +103,9 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], *, config: Path |
     _check_rows(settings)
     claim_output(settings.folder, _identity(settings), elsewhere="output_dir=ANOTHER-FOLDER")
     settings.dump(RunFolder(settings.folder).settings)
-    return SftLaunch(settings=settings, processes=settings.processes or max(1, gpus), gpus=gpus)
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    log_file = Path.cwd() / "logs" / f"sft_{stamp}.log"
+    return SftLaunch(settings=settings, processes=settings.processes or max(1, gpus), gpus=gpus, log_file=log_file)
 
 
 def run(launch: SftLaunch) -> int:
@@ -108,11 +115,7 @@ def run(launch: SftLaunch) -> int:
         show(f"{folder.path} holds a finished run; its model is {folder.model}")
         return 0
     show(f"training {launch.settings.model} with {launch.settings.trainer}, {launch.processes} process(es)")
-    try:
-        return subprocess.run(launch.command, env=launch.variables(os.environ), check=False).returncode
-    except KeyboardInterrupt:
-        show("interrupted; the same command goes on from the last checkpoint")
-        return 130
+    return run_process(launch)
 
 
 def _require_packages(settings: SftSettings, gpus: int) -> None:
