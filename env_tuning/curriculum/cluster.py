@@ -19,7 +19,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -34,6 +33,8 @@ from env_tuning.launch import exit_when_told
 MARK = "ENV_TUNING_CLUSTER"
 """Variable of every process of a cluster; its value is the guard's process id."""
 
+_FOLDERS = Path("/tmp")
+"""Not the system's choice: Ray puts sockets into the folder, and a socket's path ends at 107 characters."""
 _FOLDER_PREFIX = "et-cluster-"
 _START_SECONDS = 90.0
 _OBJECT_STORE_BYTES = 512 * 2**20
@@ -98,7 +99,7 @@ def sweep() -> None:
     for process, guard in _marked():
         if not psutil.pid_exists(guard):
             _kill(process)
-    for folder in Path("/tmp").glob(f"{_FOLDER_PREFIX}*"):
+    for folder in _FOLDERS.glob(f"{_FOLDER_PREFIX}*"):
         owner = folder.name.removeprefix(_FOLDER_PREFIX)
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
@@ -140,10 +141,7 @@ def _guard(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--num-gpus")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, exit_when_told)
-    # Ray puts sockets into it, and a socket's path ends at 107 characters.
-    folder = (
-        Path(tempfile.gettempdir() if len(tempfile.gettempdir()) < 20 else "/tmp") / f"{_FOLDER_PREFIX}{os.getpid()}"
-    )
+    folder = _FOLDERS / f"{_FOLDER_PREFIX}{os.getpid()}"
     command = [
         *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--disable-usage-stats"),
         *("--node-ip-address", "127.0.0.1", "--port", "0", "--temp-dir", str(folder)),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import fcntl
 import hashlib
 import os
 import signal
@@ -25,6 +24,7 @@ from env_tuning.curriculum.plan import Plan, PlannedStage
 from env_tuning.curriculum.results import StageResult, stage_result
 from env_tuning.errors import UserError
 from env_tuning.launch import Launch, exit_when_told, given, plan, run, show
+from env_tuning.lock import sole_holder
 from env_tuning.outcome import read_outcome, still_holds
 from env_tuning.run_folder import claim_output, identity
 from env_tuning.verl_plugin.compose import compose_config
@@ -208,15 +208,9 @@ class _Cluster:
             time.sleep(_CLUSTER_PATIENCE)
 
 
-@contextlib.contextmanager
-def _sole_runner(folder: Path) -> Iterator[None]:
-    """Hold the curriculum's lock; the kernel frees it however the process ends."""
-    with (folder / ".curriculum.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another curriculum is running in {folder}; wait for it or end it") from None
-        yield
+def _sole_runner(folder: Path) -> contextlib.AbstractContextManager[None]:
+    refusal = f"another curriculum is running in {folder}; wait for it or end it"
+    return sole_holder(folder / ".curriculum.lock", refusal=refusal)
 
 
 def _job_name(planned: Plan, stage: PlannedStage) -> str:

@@ -8,7 +8,6 @@ lines say.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from env_tuning.atomic import replace_text
-from env_tuning.errors import UserError
 from env_tuning.evaluation.results import TaskResult, result_of
+from env_tuning.lock import sole_holder
 from env_tuning.run_folder import RUN_FILE, claim_output
 
 EPISODES = "validation/0.jsonl"
@@ -95,15 +94,9 @@ def open_store(folder: Path, run: Mapping[str, Any], known: Sequence[str]) -> It
             yield store
 
 
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the kernel frees it however the process ends."""
-    with (folder / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process evaluates into {folder}; wait for it, or give --output") from None
-        yield
+def _alone_in(folder: Path) -> contextlib.AbstractContextManager[None]:
+    refusal = f"another process evaluates into {folder}; wait for it, or give --output"
+    return sole_holder(folder / ".lock", refusal=refusal)
 
 
 def _is_evaluation(folder: Path) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import re
 import shutil
@@ -24,9 +23,8 @@ import traceback
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-import psutil
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.curriculum.gate import GateSettings
@@ -37,6 +35,7 @@ from env_tuning.doctor.finding import Finding, said_by
 from env_tuning.doctor.size_rules import CRITIC_ESTIMATORS
 from env_tuning.errors import UserError
 from env_tuning.launch import PARENT_VARIABLE, exit_when_told
+from env_tuning.lock import sole_holder
 from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_holds
 from env_tuning.run_folder import claim_output, files, identity
 from env_tuning.verl_plugin.compose import compose_config
@@ -97,40 +96,13 @@ def in_one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(text.splitlines()), '')}"
 
 
-@contextlib.contextmanager
-def sole_owner(folder: Path) -> Iterator[None]:
-    """Hold the output folder's lock while training; the kernel frees it however the process ends.
+def sole_owner(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Hold the output folder's lock while training.
 
     A holder whose launcher was killed is about to end itself, which takes seconds: that one is waited for.
-
-    Raises:
-        UserError: another process is training into the folder.
     """
-    with (folder / ".lock").open("a+") as lock:
-        deadline = time.monotonic() + _ORPHAN_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not _is_orphan(lock) or time.monotonic() > deadline:
-                    raise UserError(
-                        f"another process is training into {folder}; wait for it, end it, or give "
-                        "env_tuning.output_dir=..."
-                    ) from None
-                time.sleep(0.2)
-        lock.seek(0)
-        lock.truncate()
-        lock.write(os.environ.get(PARENT_VARIABLE, ""))
-        lock.flush()
-        yield
-
-
-def _is_orphan(lock: TextIO) -> bool:
-    """Whether the lock's holder was started by a launcher that is gone."""
-    lock.seek(0)
-    launcher = lock.read().strip()
-    return launcher.isdigit() and not psutil.pid_exists(int(launcher))
+    refusal = f"another process is training into {folder}; wait for it, end it, or give env_tuning.output_dir=..."
+    return sole_holder(folder / ".lock", refusal=refusal, patience=_ORPHAN_SECONDS)
 
 
 def _follow_launcher() -> None:
