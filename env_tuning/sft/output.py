@@ -1,6 +1,6 @@
 """The output folder of a run, and when a run has learned enough.
 
-Owns: names of files, one line of JSON per event, early stopping. Refuses: training, and whose folder it is
+Owns: names of files, one line of JSON per event, boards, early stopping. Refuses: training, and whose folder it is
 (`env_tuning.run_folder`).
 
 Besides ``settings.json`` and ``metrics.jsonl`` there are ``checkpoints/`` (to resume from) and ``model/`` (the weights
@@ -9,14 +9,16 @@ with the lowest validation loss so far, as a Hugging Face folder).
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from env_tuning.atomic import replace_text
+from env_tuning.verl_plugin.boards import boards_of
 from env_tuning.verl_plugin.progress import PREFIX, read_events
 
 
@@ -75,6 +77,18 @@ class RunFolder:
         replace_text(self.summary, json.dumps(summary, indent=2) + "\n")
         for name, value in summary.items():
             print(f"{PREFIX}{name.replace('_', ' ')}: {value}", flush=True)
+
+
+def boards(environ: Mapping[str, str]) -> list[str]:
+    """Where losses go besides the terminal, which `RunFolder.tell` writes to; the first process says what is missing.
+
+    Args:
+        environ: of one of torchrun's processes.
+    """
+    chosen = boards_of(None, environ, wandb_installed=importlib.util.find_spec("wandb") is not None)
+    if chosen.warning and environ.get("RANK", "0") == "0":
+        print(f"{PREFIX}warning: {chosen.warning}", flush=True)
+    return [name for name in chosen.names if name != "console"]
 
 
 @dataclass

@@ -36,7 +36,7 @@ from trl import SFTConfig, SFTTrainer
 from env_tuning.model.warm_start import NO_LOSS
 from env_tuning.sft.mixing import read_split
 from env_tuning.sft.model_folder import publish
-from env_tuning.sft.output import RunFolder
+from env_tuning.sft.output import RunFolder, boards
 from env_tuning.sft.rendering import Example, all_examples
 from env_tuning.sft.settings import SftSettings
 
@@ -105,7 +105,7 @@ def trl_config(settings: SftSettings, *, steps_per_epoch: int, processes: int, c
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_steps=1,
-        report_to=["tensorboard", *(["wandb"] if os.environ.get("WANDB_API_KEY") else [])],
+        report_to=boards(os.environ),
         bf16=settings.precision == "bf16",
         # accelerate takes no DeepSpeed once it is told of a CPU; see `join_deepspeed_on_cpu`.
         use_cpu=cpu and settings.deepspeed is None,

@@ -30,7 +30,7 @@ from verl.utils.distributed import destroy_global_process_group, initialize_glob
 
 from env_tuning.sft.mixing import read_split
 from env_tuning.sft.model_folder import publish
-from env_tuning.sft.output import Patience, RunFolder
+from env_tuning.sft.output import Patience, RunFolder, boards
 from env_tuning.sft.rendering import Example, all_examples
 from env_tuning.sft.settings import SftSettings
 from env_tuning.verl_plugin import cpu_engine  # noqa: F401  (registers the engines of a CPU)
@@ -150,7 +150,6 @@ class ConversationTrainer(SFTTrainer):
 def verl_overrides(settings: SftSettings, *, device: str, processes: int) -> list[str]:
     """The keys of verl's ``sft_trainer_engine`` for a run, as overrides."""
     run = RunFolder(settings.folder)
-    loggers = ["tensorboard", *(["wandb"] if os.environ.get("WANDB_API_KEY") else [])]
     keys: dict[str, Any] = {
         "data.train_files": settings.data,
         "data.val_files": settings.data,
@@ -174,7 +173,7 @@ def verl_overrides(settings: SftSettings, *, device: str, processes: int) -> lis
         "trainer.max_ckpt_to_keep": 2,
         "trainer.project_name": "env_tuning",
         "trainer.experiment_name": "sft",
-        "trainer.logger": f"[{','.join(loggers)}]",
+        "trainer.logger": f"[{','.join(boards(os.environ))}]",
         "trainer.device": device,
         "trainer.n_gpus_per_node": processes,
         "checkpoint.save_contents": "[model,optimizer,extra]",

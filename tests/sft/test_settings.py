@@ -1,5 +1,6 @@
 """Keys of a run: wrong ones are refused in one line, and what starts fits the machine."""
 
+import importlib.util
 import json
 import math
 from dataclasses import replace
@@ -11,7 +12,7 @@ import yaml
 from env_tuning.errors import UserError
 from env_tuning.sft import launch
 from env_tuning.sft.mixing import DataSettings, generate, write_splits
-from env_tuning.sft.output import Patience, RunFolder
+from env_tuning.sft.output import Patience, RunFolder, boards
 from env_tuning.sft.settings import SftSettings, read_choices
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "sft"
@@ -136,3 +137,14 @@ def test_events_and_summary_say_what_happened(tmp_path, capsys):
     summary = json.loads(run.summary.read_text())
     assert (summary["first_loss"], summary["last_loss"], summary["conversations_per_second"]) == (2.0, 1.0, 4.0)
     assert "step 2: loss 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("rank", "said"), [("0", True), ("1", False)])
+def test_losses_go_to_wandb_with_its_key_and_its_package_only(rank, said, capsys, monkeypatch):
+    there = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if name == "wandb" else there(name))
+    assert boards({}) == ["tensorboard"]
+    assert boards({"WANDB_API_KEY": "k"}) == ["tensorboard", "wandb"]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "wandb" else there(name))
+    assert boards({"WANDB_API_KEY": "k", "RANK": rank}) == ["tensorboard"]
+    assert ("pip install wandb" in capsys.readouterr().out) is said
