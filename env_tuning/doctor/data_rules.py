@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from env_tuning.doctor.evidence import Evidence, RowFile
-from env_tuning.doctor.finding import Finding, said_by
+from env_tuning.doctor.finding import Finding, Severity, said_by
 from env_tuning.interaction.base import make_interaction
 
 
@@ -42,14 +42,19 @@ def rows(evidence: Evidence) -> Iterator[Finding]:
 
 
 def overlap(evidence: Evidence) -> Iterator[Finding]:
-    """No task, and no scenario, is trained on and validated with."""
+    """No task, and no scenario, is trained on and validated with.
+
+    Of the benchmark's tasks this is an error, for there are others. An environment of one's own may have no others yet.
+    """
     trained, validated = _ids(evidence.train), _ids(evidence.validation)
     scenarios = _scenarios(validated)
+    shared = _scenarios(trained) & scenarios
     if both := trained & validated:
-        yield _overlap(f"{len(both)} of {len(validated)} validation tasks are training tasks", min(both))
-    elif shared := _scenarios(trained) & scenarios:
-        what = "validation scenarios are training scenarios, as another kind of task"
-        yield _overlap(f"{len(shared)} of {len(scenarios)} {what}", f"number {min(shared)}")
+        what = f"{len(both)} of {len(validated)} validation tasks are training tasks"
+        yield _overlap(what, min(both), Severity.ERROR if shared else Severity.WARNING)
+    elif shared:
+        what = f"{len(shared)} of {len(scenarios)} validation scenarios are training scenarios, as another kind of task"
+        yield _overlap(what, f"number {min(shared)}", Severity.ERROR)
 
 
 def prompts(evidence: Evidence) -> Iterator[Finding]:
@@ -64,11 +69,13 @@ def prompts(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def _overlap(what: str, example: str) -> Finding:
+def _overlap(what: str, example: str, severity: Severity) -> Finding:
+    accept = ", or env_tuning.accept=[overlap] if that is meant" if severity is Severity.ERROR else ""
     return Finding(
         key="data.val_files",
         problem=f"{what} (for example {example}): validation would measure memory",
-        fix="set data.val_files to other tasks, or env_tuning.accept=[overlap] if that is meant",
+        fix=f"set data.val_files to other tasks{accept}",
+        severity=severity,
     )
 
 

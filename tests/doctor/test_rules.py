@@ -11,6 +11,9 @@ import patients
 import pytest
 from patients import ROOMY, changed, first_rows, write_model
 
+from env_tuning.data.rows import load_tasks
+from env_tuning.doctor.data_rules import overlap
+from env_tuning.doctor.evidence import Evidence, RowFile
 from env_tuning.doctor.examine import RULES, examine, stops
 from env_tuning.doctor.finding import Severity
 from env_tuning.doctor.machine import GIB
@@ -193,6 +196,15 @@ def test_validation_on_training_tasks_is_refused_unless_it_is_meant(healthy, fol
     assert (finding.rule, finding.key) == ("overlap", "data.val_files")
     assert "6 of 6 validation tasks are training tasks" in finding.problem
     assert not stops(found(changed(ill, {"env_tuning.accept": ["overlap"]})))
+
+
+def test_an_environment_of_ones_own_may_validate_on_its_training_tasks(healthy, folder):
+    (task, *_) = load_tasks(folder / "train.parquet")
+    file = RowFile(path=Path("garage.parquet"), rows=1, tasks=(replace(task, id="Garage_0"),))
+    (finding,) = overlap(Evidence(healthy, train=(file,), validation=(file,)))
+    assert (finding.severity, finding.key) == (Severity.WARNING, "data.val_files")
+    assert "1 of 1 validation tasks are training tasks (for example Garage_0)" in finding.problem
+    assert "accept" not in finding.fix
 
 
 def test_a_scenario_in_another_kind_of_task_is_an_overlap(healthy, folder, processed_data, tmp_path):
