@@ -1,4 +1,4 @@
-"""Screenshots of a run's report for docs/report.md: ``python bench/report_screens.py outputs``.
+"""Screenshots of a run's report for docs/reference/report.md: ``python bench/report_screens.py outputs``.
 
 Three pictures: the curves, a trajectory with a wrong turn that can be seen whole, and a group side by side of which
 some do better than others. Which trajectory and which group follows from the run alone: the shortest that shows this.
@@ -139,7 +139,7 @@ def take(view: View, page: Path, file: Path, scratch: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Take the screenshots of docs/report.md.")
+    parser = argparse.ArgumentParser(description="Take the screenshots of docs/reference/report.md.")
     parser.add_argument("run", type=Path, help="output folder of a stage or of a curriculum")
     parser.add_argument("--data", type=Path, help="folder of the run's data files, if they have moved")
     parser.add_argument("--output", type=Path, default=Path("docs/images"))

@@ -133,7 +133,7 @@ class Task:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Task:
-        """Read the ``interaction_kwargs`` of a parquet row (schema: docs/data.md).
+        """Read the ``interaction_kwargs`` of a parquet row (schema: docs/reference/columns.md).
 
         Raises:
             ValueError: a field is missing or has the wrong shape; the message names the fix.

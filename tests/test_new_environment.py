@@ -18,7 +18,7 @@ from env_tuning.data.rows import load_tasks
 from env_tuning.environments.scenario import tasks_of
 from env_tuning.interaction.multi_turn import MultiTurnToolInteraction
 
-PAGE = (Path(__file__).parents[1] / "docs" / "new_environment.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs" / "environments.md").read_text(encoding="utf-8")
 CLASSES = {"garage": "Garage", "library": "Library"}
 
 

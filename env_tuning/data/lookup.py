@@ -64,7 +64,7 @@ def write_scenarios(name: str, file: Path, *, split: str) -> int:
     """
     tasks = tasks_of(name)
     if not tasks:
-        raise UserError(f"{name} has no scenarios; add a class method scenarios() (docs/new_environment.md)")
+        raise UserError(f"{name} has no scenarios; add a class method scenarios() (docs/environments.md)")
     protocol = ThinkAnswer()
     file.parent.mkdir(parents=True, exist_ok=True)
     write_rows(

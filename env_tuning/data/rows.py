@@ -1,6 +1,8 @@
 """One `Task` as one parquet row, and parquet files of such rows read back.
 
-Owns: the schema of our parquet files (docs/data.md) and its checks. Refuses: knowing where the tasks come from.
+Owns: the schema of our parquet files (docs/reference/columns.md) and its checks. Refuses: knowing where the tasks
+come from.
+
 Structures without a fixed shape (tools, releases, initial configuration) are JSON text: parquet would give every
 record of a column the fields of all the others, filled with nulls.
 """

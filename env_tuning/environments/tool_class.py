@@ -25,7 +25,7 @@ class ToolClass:
     A subclass keeps its state in public attributes (compared by the judge after every turn) and in
     underscore attributes (never compared). Tools return plain values; a failure the model should read is
     returned as ``{"error": "..."}`` or raised. What else an author may define: `scenarios` (what users ask),
-    `snapshot` and `matches` (what counts as the same state), `describe`. See docs/new_environment.md.
+    `snapshot` and `matches` (what counts as the same state), `describe`. See docs/environments.md.
 
     Example::
 

@@ -108,7 +108,7 @@ def task_of(record: Mapping[str, Any]) -> Task:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
-            f"dialogue {record.get('id', '?')!r} is not whole ({error!r}); see docs/dialogues.md"
+            f"dialogue {record.get('id', '?')!r} is not whole ({error!r}); see docs/reference/dialogues.md"
         ) from None
 
 

@@ -1,8 +1,9 @@
 """The reward audit: what do policies without competence earn?
 
 Owns: the mean of every reward over the episodes of `policies.POLICIES`, what is known of them, and the tables of
-docs/rewards.md. Refuses: changing a reward. A reward is sound on a set of tasks if no other policy reaches the ground
-truth there; where one does, `KNOWN` has to say so. This module and `policies.py` play episodes; no reward imports them.
+docs/reference/audit.md. Refuses: changing a reward. A reward is sound on a set of tasks if no other policy reaches the
+ground truth there; where one does, `KNOWN` has to say so. This module and `policies.py` play episodes; no reward
+imports them.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def report(found: Audit, reward: str) -> str:
 
 
 def documentation(found: Audit) -> str:
-    """The tables of docs/rewards.md: policies, all rewards over all tasks, `progress` by split, known exploits."""
+    """What docs/reference/audit.md shows: policies, all rewards over all tasks, `progress` by split, known exploits."""
     rewards = tuple(found.means)
     overall = [
         [f"`{policy}`", *(f"{found.means[reward][policy][ALL]:.3f}" for reward in rewards)]

@@ -17,10 +17,11 @@ from env_tuning.environments.tool_class import ToolClass
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "augmentation.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "docs" / "reference" / "hints.md").read_text(encoding="utf-8")
 
 
 def test_the_table_is_what_the_command_prints():
-    assert table() in PAGE, "copy the output of env-tuning hints coverage into docs/augmentation.md"
+    assert table() in REFERENCE, "copy the output of env-tuning hints coverage into docs/reference/hints.md"
 
 
 def test_every_policy_of_the_page_is_a_file_and_the_other_way_round():
@@ -44,14 +45,14 @@ def test_the_example_of_an_own_class_hints(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 def test_every_option_of_the_proposing_command_on_the_page_exists():
-    section = PAGE.partition("## Hints for an environment of your own, proposed")[2].partition("\n## ")[0]
+    section = REFERENCE.partition("## Proposals")[2].partition("\n## ")[0]
     command = get_command(app).commands["propose"]
     known = {name for parameter in command.params for name in parameter.opts}
     assert set(re.findall(r"--[a-z][a-z-]+", section)) <= known
 
 
 def test_the_entry_of_the_page_is_a_rule_once_it_is_reviewed(tmp_path: Path):
-    (entry,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    (entry,) = re.findall(r"```yaml\n(.*?)```", REFERENCE, re.DOTALL)
     file = tmp_path / "garage_hints.yaml"
     file.write_text(entry, encoding="utf-8")
     assert reviewed_rules(file, "Garage", ("leave",)) == ()

@@ -187,8 +187,8 @@ def test_what_was_left_out_stands_on_the_page(tmp_path: Path) -> None:
 
 def test_the_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra report)")
-    text = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^    env-tuning (report [^#\n]*)", text, flags=re.MULTILINE)
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^env-tuning (report [^#\n]*)", text, flags=re.MULTILINE)
     write_stage(tmp_path / "outputs" / "stage1", "stage1", steps=1)
     monkeypatch.chdir(tmp_path)
     for command in commands:

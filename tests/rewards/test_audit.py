@@ -93,10 +93,12 @@ def test_the_exploits_of_the_authors_rewards_are_measured(found: Audit) -> None:
 
 
 def test_the_tables_in_the_docs_are_the_measured_ones(validation: dict[str, Any], found: Audit) -> None:
-    text = (ROOT / "docs" / "rewards.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "audit.md").read_text(encoding="utf-8")
     written = text.partition("<!-- audit -->\n")[2].partition("\n<!-- end of audit -->")[0]
     documented = Audit(means={reward: found.means[reward] for reward in AUDITED}, columns=found.columns)
-    assert written == documentation(documented), "copy env_tuning.rewards.audit.documentation(...) into docs/rewards.md"
+    assert written == documentation(documented), (
+        "copy env_tuning.rewards.audit.documentation(...) into docs/reference/audit.md"
+    )
 
 
 def test_the_policies_do_what_they_say(validation: dict[str, Any]) -> None:

@@ -12,7 +12,9 @@ from letters import episode
 from env_tuning.rewards.registry import REWARDS, resolve_reward
 from env_tuning.rewards.score import Score
 
-TEXT = (Path(__file__).parents[2] / "docs" / "rewards.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "rewards.md").read_text(encoding="utf-8")
+DIALOGUES = (DOCS / "reference" / "dialogues.md").read_text(encoding="utf-8")
 
 
 def test_the_example_of_an_own_reward_pays_turns_and_charges_the_episode() -> None:
@@ -26,11 +28,11 @@ def test_the_example_of_an_own_reward_pays_turns_and_charges_the_episode() -> No
 
 def test_every_reward_is_in_the_table_and_every_example_is_one() -> None:
     for name in REWARDS:
-        assert f"`{name}`" in TEXT
+        assert f"`{name}`" in TEXT + DIALOGUES
     examples = re.findall(r'env_tuning\.reward=(?:"([^"]*)"|(\S+))', TEXT)
     assert len(examples) == 3
     for quoted, plain in examples:
-        if "my.package" not in plain:
+        if "my_rewards" not in plain:
             assert resolve_reward(quoted or plain)(episode("ca", "1", turns=1))["score"] > 0
 
 

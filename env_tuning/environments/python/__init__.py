@@ -1,1 +1,1 @@
-"""The Python tool: programs of a model, run where they can do no harm. docs/python_tool.md says what is enforced."""
+"""The Python tool: programs of a model, run where they can do no harm (docs/reference/python_tool.md)."""

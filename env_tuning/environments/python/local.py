@@ -98,7 +98,9 @@ class LocalSandbox:
         said = receive(mine, time.monotonic() + _START_SECONDS, _FRAME_OVERHEAD) or {}
         if "ready" not in said:
             mine.close()
-            raise UserError(f"Python sandbox: {said.get('broken', 'an interpreter was lost')}; see docs/python_tool.md")
+            raise UserError(
+                f"Python sandbox: {said.get('broken', 'an interpreter was lost')}; see docs/reference/python_tool.md"
+            )
         return mine
 
     def run(self, run: functools.partial[Run]) -> Run:
