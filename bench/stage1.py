@@ -57,7 +57,7 @@ def run_seed(seed: int, folder: Path, overrides: list[str]) -> Run:
     ]
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=PROJECT)
-    peak = _Peak(process.pid)
+    peak = Peak(process.pid)
     peak.start()
     if process.wait() != 0:
         raise SystemExit(f"seed {seed} failed with status {process.returncode}")
@@ -75,7 +75,7 @@ def run_seed(seed: int, folder: Path, overrides: list[str]) -> Run:
     )
 
 
-class _Peak(threading.Thread):
+class Peak(threading.Thread):
     """The largest memory of a process and its descendants, until it ends."""
 
     def __init__(self, pid: int) -> None:
@@ -84,6 +84,7 @@ class _Peak(threading.Thread):
         self.bytes = 0
 
     def run(self) -> None:
+        """Sample until the process ends."""
         while self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE:
             total = 0
             for process in (self._root, *self._root.children(recursive=True)):

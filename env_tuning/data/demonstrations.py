@@ -1,8 +1,9 @@
 """Demonstrations: the ground truth of a task, spoken in a protocol.
 
-Owns: the messages of a perfect episode, for supervised fine-tuning. Refuses: inventing anything that an episode would
-not show. The messages come out of a real `Episode`, so system prompt, results, released tools and the order of
-everything are what the agent loop will show, and the judge has agreed with every turn.
+Owns: the messages of an episode for supervised fine-tuning, perfect or with bad habits that are asked for. Refuses:
+inventing anything that an episode would not show. The messages come out of a real `Episode`, so system prompt, results,
+released tools and the order of everything are what the agent loop will show, and the judge has agreed with every turn
+of a perfect one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import enum
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.environments.bfcl.long_context import LongContext
@@ -37,14 +39,36 @@ class ImperfectDemonstrationError(ValueError):
     """The episode did not end with every turn correct, so its messages must not be imitated."""
 
 
-# Thoughts name no function: a tiny model would have to be right twice, and every token costs time in all later runs.
-_CALL_THOUGHTS = ("I call a function.", "This needs a function.", "There is something to do.")
-_DONE_THOUGHTS = ("The request is fulfilled.", "All of it is done.", "Nothing is left to do.")
-_DONE_ANSWERS = ("It is done.", "Done, as you asked.", "Your request is fulfilled.")
-_NO_TOOL_THOUGHTS = ("No function in my list does this.", "I have no function for this.")
-_NO_TOOL_ANSWERS = ("I have no function that can do this.", "None of my functions can do that.")
-_ASK_THOUGHTS = ("A value that I need is missing.", "I cannot call anything without more details.")
-_ASK_ANSWERS = ("Which value should I use? Please give me the missing details.", "Please tell me the missing details.")
+@dataclass(frozen=True, kw_only=True)
+class Habits:
+    """Bad habits of the speaker, for models that have something to unlearn. Chances, seeded like all choices.
+
+    Attributes:
+        hasty: that a message is preceded by one that breaks the protocol, and by what the environment says to that.
+        idle: that a turn is answered without the calls that it needs; its later turns are played as if it had them.
+    """
+
+    hasty: float = 0.0
+    idle: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Reject what is no chance."""
+        if not (0 <= self.hasty <= 1 and 0 <= self.idle <= 1):
+            raise ValueError(f"{self}: both are probabilities")
+
+
+PERFECT = Habits()
+
+# Thoughts name no function: a tiny model would have to be right twice, and every token costs time in later runs. One
+# wording each: every free choice of words is noise in the gradients of a later run with few rollouts. The first words
+# of a bad habit tell it from a good one, so that it is one decision to unlearn.
+_CALL_THOUGHT = "I call a function."
+_DONE = ("The request is fulfilled.", "It is done.")
+_NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
+_ASK = ("A value that I need is missing.", "Please tell me the missing details.")
+_HASTY_THOUGHT = "Quick, it will be fine."
+_HASTY_ENDINGS = ("", "<tool_call>[", "It is done.", "<answer>")
+_IDLE = ("Nothing to do.", "It is done.")
 
 
 def demonstration(
@@ -57,22 +81,24 @@ def demonstration(
     version: PromptVersion = PromptVersion.V1,
     rules: Rules | None = None,
     long_context: LongContext | None = None,
+    habits: Habits = PERFECT,
 ) -> list[Message]:
-    """The messages of one perfect episode, from the system prompt to the last answer.
+    """The messages of one episode, from the system prompt to the last answer.
 
     Args:
         task: what is played.
         pacing: how the calls of a turn are spread over messages. A turn whose calls would not fit into the steps of
             a turn is written in one message.
         listing: how the tools are shown.
-        seed: chooses the wording and, with `Pacing.MIXED`, the spreading; the task's id is part of the choice.
+        seed: chooses the spreading with `Pacing.MIXED`, and where the habits show; the task's id is part of the choice.
         protocol: how the model speaks; `ThinkAnswer` by default.
         version: which system prompt.
         rules: of the episode; the training default if not given.
         long_context: the padding data, for long-context tasks.
+        habits: of the speaker; none by default.
 
     Raises:
-        ImperfectDemonstrationError: the judge did not find every turn correct.
+        ImperfectDemonstrationError: the judge did not find every turn correct, though no turn was idle.
         ValueError: the ground truth does not fit the documented parameters of a tool.
     """
     protocol, rules = protocol or ThinkAnswer(), rules or Rules()
@@ -81,13 +107,19 @@ def demonstration(
     )
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
+    idle = False
     for turn in range(task.turns):
-        for text in _turn_texts(task, turn, protocol, pacing, rules, rng):
+        texts = _turn_texts(task, turn, protocol, pacing, rules, rng, habits.hasty)
+        # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
+        if habits.idle and task.ground_truth[turn] and rng.random() < habits.idle:
+            idle, texts = True, [protocol.write_answer(_IDLE[1], _IDLE[0])]
+        for text in texts:
             messages.append({"role": "assistant", "content": text})
             reaction = episode.step(text)
             if not reaction.over:
                 messages.append({"role": "user", "content": reaction.content})
-    _must_be_perfect(episode.trajectory())
+    if not idle:
+        _must_be_perfect(episode.trajectory())
     return messages
 
 
@@ -104,18 +136,23 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, hasty: float
 ) -> list[str]:
     """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
-    texts = []
-    for batch in _batches(calls, pacing, rules.steps_per_turn - 1, rng):
-        texts.append(protocol.write_calls(batch, rng.choice(_CALL_THOUGHTS)))
-    thoughts, answers = _closing_words(task, turn)
-    texts.append(protocol.write_answer(rng.choice(answers), rng.choice(thoughts)))
-    return texts
+    # A hasty speaker may need a second step for every message.
+    most = rules.steps_per_turn // 2 if hasty else rules.steps_per_turn
+    texts = [protocol.write_calls(batch, _CALL_THOUGHT) for batch in _batches(calls, pacing, most - 1, rng)]
+    thought, answer = _closing_words(task, turn)
+    texts.append(protocol.write_answer(answer, thought))
+    return [text for right in texts for text in ([_fault(rng), right] if hasty and rng.random() < hasty else [right])]
+
+
+def _fault(rng: random.Random) -> str:
+    """A short message that breaks the protocol."""
+    return f"<think>{_HASTY_THOUGHT}</think>{rng.choice(_HASTY_ENDINGS)}"
 
 
 def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.Random) -> list[list[ToolCall]]:
@@ -130,13 +167,11 @@ def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.R
     return batches if len(batches) <= most else [list(calls)]
 
 
-def _closing_words(task: Task, turn: int) -> tuple[Sequence[str], Sequence[str]]:
-    """Thoughts and answers for the end of a turn: done, or why nothing was called."""
+def _closing_words(task: Task, turn: int) -> tuple[str, str]:
+    """Thought and answer for the end of a turn: done, or why nothing was called."""
     if task.ground_truth[turn]:
-        return _DONE_THOUGHTS, _DONE_ANSWERS
-    if task.held_back(turn):
-        return _NO_TOOL_THOUGHTS, _NO_TOOL_ANSWERS
-    return _ASK_THOUGHTS, _ASK_ANSWERS
+        return _DONE
+    return _NO_TOOL if task.held_back(turn) else _ASK
 
 
 def _must_be_perfect(trajectory: Trajectory) -> None:

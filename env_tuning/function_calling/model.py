@@ -18,7 +18,7 @@ from env_tuning.function_calling.episode import FunctionCallingEpisode, Rules, p
 from env_tuning.function_calling.families import Family, family
 from env_tuning.function_calling.records import Dialogue, Request, Tool, dataset, inventory
 from env_tuning.hashing import file_sha256
-from env_tuning.model.embedded import PACKAGES, cached_model
+from env_tuning.model.embedded import PACKAGES, Lesson, cached_model
 from env_tuning.model.tiny import SIZES
 from env_tuning.model.warm_start import WarmStart
 
@@ -101,11 +101,11 @@ def tiny_model(
         "packages": {package: version(package) for package in PACKAGES},
     }
 
-    def shown() -> Sequence[Sequence[Message]]:
-        return demonstrations(train_file, family, rules)
+    def lessons() -> list[Lesson]:
+        return [Lesson(demonstrations=demonstrations(train_file, family, rules), settings=settings)]
 
     return cached_model(
-        cache, shown, recipe, shape=shape, pieces=2048, settings=settings, seed=seed,
+        cache, lessons, recipe, shape=shape, pieces=2048, seed=seed,
         what="perfect episodes of the function-calling system's training dialogues",
     )  # fmt: skip
 

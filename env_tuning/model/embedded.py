@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
@@ -20,7 +20,7 @@ import torch
 import transformers
 from transformers import Qwen3ForCausalLM
 
-from env_tuning.data.demonstrations import Message, Pacing, demonstration
+from env_tuning.data.demonstrations import PERFECT, Habits, Message, Pacing, demonstration
 from env_tuning.data.rows import load_tasks
 from env_tuning.environments.bfcl.long_context import LongContext
 from env_tuning.hashing import file_sha256
@@ -30,13 +30,46 @@ from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard
 from env_tuning.protocols import ToolListing
 from env_tuning.task import Task
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when a change of this room's code makes another model from the same settings."""
 
 FIGURES_FILE = "warm_start.json"
 
 PACKAGES = ("torch", "transformers", "tokenizers")
 """Other versions of these make other models."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """Demonstrations, and how to train on them."""
+
+    demonstrations: Sequence[Sequence[Message]]
+    settings: WarmStart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsettling:
+    """A second, short and gentle warm start on demonstrations with bad habits.
+
+    A model of perfect speakers knows its tasks and has nothing to learn; one that never knew them has no progress to
+    make. Shown habits from the start, a model this small hardly learns the tasks.
+
+    Attributes:
+        habits: of the speaker.
+        variants: demonstrations per task, in each of which the habits show elsewhere.
+        settings: of the run.
+    """
+
+    habits: Habits
+    variants: int
+    settings: WarmStart
+
+
+UNSETTLING = Unsettling(
+    habits=Habits(hasty=0.6, idle=0.35),
+    variants=6,
+    settings=WarmStart(steps=300, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+)
 
 _CARD = """\
 # Embedded model
@@ -57,7 +90,7 @@ def embedded_model(
     size: str | TinySize = "small",
     pieces: int = 4096,
     settings: WarmStart | None = None,
-    variants: int = 3,
+    unsettling: Unsettling | None = UNSETTLING,
     listing: ToolListing = ToolListing.SIGNATURES,
     report: Callable[[str], None] = to_standard_error,
 ) -> Path:
@@ -70,8 +103,8 @@ def embedded_model(
         seed: of weights, wording and order.
         size: a name from `SIZES`, or a shape.
         pieces: upper limit of the vocabulary.
-        settings: of the warm start.
-        variants: demonstrations per task, each with other wording and other spreading of calls over messages.
+        settings: of the warm start on perfect demonstrations, one of each task.
+        unsettling: what follows it; None: nothing.
         listing: how demonstrations show the tools; train with the same.
         report: takes lines of progress.
 
@@ -90,31 +123,35 @@ def embedded_model(
         "size": asdict(shape),
         "pieces": pieces,
         "settings": asdict(settings),
-        "variants": variants,
+        "unsettling": unsettling and asdict(unsettling),
         "listing": listing.value,
         "tasks_sha256": file_sha256(tasks_file),
         "long_context_sha256": long_context_file and file_sha256(long_context_file),
         "packages": {package: version(package) for package in PACKAGES},
     }
 
-    def demonstrations() -> list[list[Message]]:
+    def lessons() -> list[Lesson]:
         padding = LongContext.load(long_context_file) if long_context_file else None
-        return _demonstrations(tasks, seed, variants, listing, padding)
+        perfect = _demonstrations(tasks, seed, 1, PERFECT, listing, padding)
+        first = Lesson(demonstrations=perfect, settings=settings)
+        if unsettling is None:
+            return [first]
+        faulty = _demonstrations(tasks, seed, unsettling.variants, unsettling.habits, listing, padding)
+        return [first, Lesson(demonstrations=faulty, settings=unsettling.settings)]
 
     return cached_model(
-        cache, demonstrations, recipe, shape=shape, pieces=pieces, settings=settings, seed=seed,
+        cache, lessons, recipe, shape=shape, pieces=pieces, seed=seed,
         what=f"the ground truth of {len(tasks)} training tasks", report=report,
     )  # fmt: skip
 
 
 def cached_model(
     cache: Path,
-    demonstrations: Callable[[], Sequence[Sequence[Message]]],
+    lessons: Callable[[], Sequence[Lesson]],
     recipe: dict[str, Any],
     *,
     shape: TinySize,
     pieces: int,
-    settings: WarmStart,
     seed: int,
     what: str,
     report: Callable[[str], None] = to_standard_error,
@@ -123,11 +160,10 @@ def cached_model(
 
     Args:
         cache: folder for models; created if missing.
-        demonstrations: gives the messages of perfect episodes; called only to build.
+        lessons: gives what it is warm-started on, one after the other; called only to build.
         recipe: plain data that decides what the model is; the folder's name comes from it.
         shape: of the model.
         pieces: upper limit of the vocabulary.
-        settings: of the warm start.
         seed: of weights and order.
         what: what the demonstrations show, for the model's card.
         report: takes lines of progress.
@@ -136,15 +172,15 @@ def cached_model(
     if _is_whole(folder):
         return folder
     report("making the embedded model (once; it is kept for the next runs)")
-    shown = demonstrations()
+    shown = lessons()
     cache.mkdir(parents=True, exist_ok=True)
     # Built elsewhere and renamed at the end: a killed build leaves nothing under the final name.
     with tempfile.TemporaryDirectory(dir=cache, prefix=".building-", ignore_cleanup_errors=True) as scratch:
         built = Path(scratch) / "model"
-        figures = _build(built, shown, shape, pieces, settings, seed, report)
+        figures = _build(built, shown, shape, pieces, seed, report)
         _write_card(built, figures, what, recipe)
         _publish(built, folder)
-    report(f"the embedded model is in {folder} (loss {figures.loss}, {figures.seconds} s)")
+    report(f"the embedded model is in {folder} (loss {figures[-1].loss}, {sum(one.seconds for one in figures):.0f} s)")
     return folder
 
 
@@ -157,10 +193,23 @@ def _shape(size: str | TinySize) -> TinySize:
 
 
 def _demonstrations(
-    tasks: Sequence[Task], seed: int, variants: int, listing: ToolListing, padding: LongContext | None
+    tasks: Sequence[Task],
+    seed: int,
+    variants: int,
+    habits: Habits,
+    listing: ToolListing,
+    padding: LongContext | None,
 ) -> list[list[Message]]:
+    # The calls of a turn in one message: spread at random, they are twice as much to learn and twice as much to say.
     return [
-        demonstration(task, pacing=Pacing.MIXED, listing=listing, seed=seed * variants + variant, long_context=padding)
+        demonstration(
+            task,
+            pacing=Pacing.TOGETHER,
+            listing=listing,
+            seed=seed * variants + variant,
+            long_context=padding,
+            habits=habits,
+        )
         for variant in range(variants)
         for task in tasks
     ]
@@ -168,33 +217,44 @@ def _demonstrations(
 
 def _build(
     folder: Path,
-    demonstrations: Sequence[Sequence[Message]],
+    lessons: Sequence[Lesson],
     size: TinySize,
     pieces: int,
-    settings: WarmStart,
     seed: int,
     report: Callable[[str], None],
-) -> WarmStartFigures:
+) -> list[WarmStartFigures]:
     tokenizer = train_tokenizer(
-        (message["content"] for messages in demonstrations for message in messages), pieces=pieces
+        (message["content"] for lesson in lessons for messages in lesson.demonstrations for message in messages),
+        pieces=pieces,
     )
     # PyTorch's global generator, because weights are initialised with it; the caller's state comes back.
     with torch.random.fork_rng(devices=[]):
         transformers.set_seed(seed)
         model = Qwen3ForCausalLM(tiny_config(size, tokenizer))
-        figures = warm_start(
-            model, tokenizer, demonstrations, settings, workspace=folder.parent, seed=seed, report=report
-        )
+        figures = [
+            warm_start(
+                model, tokenizer, lesson.demonstrations, lesson.settings, workspace=folder.parent, seed=seed,
+                report=report,
+            )
+            for lesson in lessons
+        ]  # fmt: skip
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return figures
 
 
-def _write_card(folder: Path, figures: WarmStartFigures, what: str, recipe: dict[str, Any]) -> None:
-    card = _CARD.format(what=what, figures_file=FIGURES_FILE, **asdict(figures))
+def _write_card(folder: Path, figures: Sequence[WarmStartFigures], what: str, recipe: dict[str, Any]) -> None:
+    card = _CARD.format(
+        what=what,
+        figures_file=FIGURES_FILE,
+        parameters=figures[0].parameters,
+        demonstrations=sum(one.demonstrations for one in figures),
+        steps=sum(one.steps for one in figures),
+        seconds=round(sum(one.seconds for one in figures)),
+    )
     (folder / "README.md").write_text(card, encoding="utf-8")
     files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-    record = {"figures": asdict(figures), "recipe": recipe, "files": files}
+    record = {"figures": [asdict(one) for one in figures], "recipe": recipe, "files": files}
     (folder / FIGURES_FILE).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 

@@ -54,7 +54,7 @@ class WarmStart:
             spin while they wait, two took seven times as long as one on a busy machine.
     """
 
-    steps: int = 320
+    steps: int = 900
     batch_size: int = 2
     learning_rate: float = 1e-2
     matrix_learning_rate: float = 2e-2

@@ -6,6 +6,7 @@ import pytest
 
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.data.demonstrations import (
+    Habits,
     ImperfectDemonstrationError,
     Pacing,
     demonstration,
@@ -13,7 +14,7 @@ from env_tuning.data.demonstrations import (
 )
 from env_tuning.data.splits import TRAIN, Category
 from env_tuning.episode import Rules
-from env_tuning.protocols import ThinkAnswer, ToolListing, UseTools
+from env_tuning.protocols import Answer, Malformed, ThinkAnswer, ToolListing, UseTools
 from env_tuning.task import Task, ToolDoc
 
 
@@ -73,6 +74,42 @@ def test_ground_truth_that_fails_in_the_environment_is_never_imitated(tasks):
     held = Task(**{**vars(task), "releases": {1: (parse_call(task.ground_truth[0][0]).name,)}})
     with pytest.raises(ImperfectDemonstrationError, match="multi_turn_base_0"):
         demonstration(held)
+
+
+def actions(messages: list[dict[str, str]]) -> list[object]:
+    return [ThinkAnswer().parse(message["content"]) for message in messages if message["role"] == "assistant"]
+
+
+def test_a_hasty_speaker_breaks_the_protocol_before_every_message_and_is_told_so(tasks):
+    task = tasks[Category.BASE.task_id(0)]
+    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(hasty=1.0)))
+    perfect = actions(demonstration(task, pacing=Pacing.TOGETHER))
+    assert all(isinstance(action, Malformed) for action in spoken[::2])
+    assert spoken[1::2] == perfect
+
+
+def test_an_idle_speaker_answers_every_turn_without_a_call(tasks):
+    task = tasks[Category.BASE.task_id(0)]
+    spoken = actions(demonstration(task, habits=Habits(idle=1.0)))
+    assert len(spoken) == task.turns
+    assert all(isinstance(action, Answer) for action in spoken)
+
+
+def test_habits_show_with_their_chance(tasks):
+    spoken = [
+        action
+        for scenario in TRAIN
+        for action in actions(
+            demonstration(tasks[Category.BASE.task_id(scenario)], pacing=Pacing.TOGETHER, habits=Habits(hasty=0.3))
+        )
+    ]
+    hasty = sum(isinstance(action, Malformed) for action in spoken)
+    assert 0.25 < hasty / (len(spoken) - hasty) < 0.35
+
+
+def test_a_habit_is_a_probability():
+    with pytest.raises(ValueError, match="probabilities"):
+        Habits(idle=1.5)
 
 
 SORT = ToolDoc(name="sort", description="", parameters={"properties": {"file": {}, "order": {}}})

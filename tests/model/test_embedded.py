@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from env_tuning.data.demonstrations import Habits
 from env_tuning.data.rows import load_tasks, task_row, write_rows
 from env_tuning.model import embedded
-from env_tuning.model.embedded import FIGURES_FILE, embedded_model
+from env_tuning.model.embedded import FIGURES_FILE, Unsettling, embedded_model
 from env_tuning.model.tiny import SIZES, TinySize
 from env_tuning.model.warm_start import WarmStart
 from env_tuning.protocols import PromptVersion, ThinkAnswer
 
 TWO_STEPS = WarmStart(steps=2, batch_size=2)
+HASTY = Unsettling(habits=Habits(hasty=0.5), variants=2, settings=WarmStart(steps=1))
 
 
 def quiet(line: str) -> None:
@@ -42,7 +45,14 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def build(tasks_file, cache):
     def build_once(**changes):
-        options = {"size": "nano", "pieces": 600, "settings": TWO_STEPS, "report": quiet, **changes}
+        options = {
+            "size": "nano",
+            "pieces": 600,
+            "settings": TWO_STEPS,
+            "unsettling": HASTY,
+            "report": quiet,
+            **changes,
+        }
         return embedded_model(cache, tasks_file, **options)
 
     return build_once
@@ -51,6 +61,11 @@ def build(tasks_file, cache):
 @pytest.fixture(scope="module")
 def folder(build):
     return build()
+
+
+def test_both_lessons_are_recorded(folder):
+    figures = json.loads((folder / FIGURES_FILE).read_text())["figures"]
+    assert [(one["steps"], one["demonstrations"]) for one in figures] == [(2, 3), (1, 6)]
 
 
 def refuse_to_build(*args, **kwargs):
@@ -80,7 +95,7 @@ def test_a_second_call_returns_the_cached_folder_without_building(folder, build,
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"size": TinySize(hidden=48, layers=1, heads=1, kv_heads=1, mlp=64)}, {"variants": 1}]
+    "change", [{"seed": 1}, {"size": TinySize(hidden=48, layers=1, heads=1, kv_heads=1, mlp=64)}, {"unsettling": None}]
 )
 def test_another_setting_is_another_model(folder, build, monkeypatch, change):
     monkeypatch.setattr(embedded, "_build", refuse_to_build)
@@ -106,7 +121,9 @@ def test_a_damaged_folder_is_built_again_and_the_same_recipe_gives_the_same_weig
     shutil.copytree(folder, damaged)
     (damaged / "model.safetensors").write_bytes(b"half")
     state = torch.random.get_rng_state()
-    again = embedded_model(tmp_path, tasks_file, size="nano", pieces=600, settings=TWO_STEPS, report=quiet)
+    again = embedded_model(
+        tmp_path, tasks_file, size="nano", pieces=600, settings=TWO_STEPS, unsettling=HASTY, report=quiet
+    )
     assert again == damaged
     assert torch.equal(state, torch.random.get_rng_state()), "a build changed the caller's random state"
     first, second = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (folder, again))
