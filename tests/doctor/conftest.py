@@ -20,8 +20,6 @@ from env_tuning.verl_plugin.compose import compose_config
 
 _read_once = functools.cache(read_file)
 
-PROJECT = Path(__file__).parents[2]
-
 
 @pytest.fixture(autouse=True)
 def _files_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +53,6 @@ def healthy(folder: Path, processed_data: Path) -> dict[str, Any]:
         "env_tuning.max_message_tokens=512",
         "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=8192",
     ]
-    config = OmegaConf.to_container(compose_config(PROJECT / "configs", "stage1", overrides), resolve=True)
+    config = OmegaConf.to_container(compose_config(patients.PROJECT / "configs", "stage1", overrides), resolve=True)
     assert isinstance(config, dict)
     return config  # type: ignore[return-value]

@@ -14,6 +14,8 @@ from env_tuning.doctor.machine import GIB, Machine
 from env_tuning.interaction.base import Interaction
 from env_tuning.trajectory import Trajectory
 
+PROJECT = Path(__file__).parents[2]
+
 ROOMY = Machine(cores=2, memory=64 * GIB, disk=500 * GIB, shared=16 * GIB, gpus=(80 * GIB,) * 8)
 
 SHAPE = {

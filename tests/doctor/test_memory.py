@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from patients import SHAPE
+from patients import PROJECT, SHAPE
 
 from env_tuning.doctor.machine import GIB
 from env_tuning.doctor.memory import CHECKPOINT_BYTES, SIZES, Load, ModelShape, estimate, table
@@ -125,7 +125,6 @@ def test_a_model_of_the_hub_is_described_by_the_hub(monkeypatch):
 
 
 def test_the_gpu1_group_says_what_fits():
-    from conftest import PROJECT
     from omegaconf import OmegaConf
 
     from env_tuning.verl_plugin.compose import compose_config

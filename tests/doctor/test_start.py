@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
+from patients import PROJECT
+
 from env_tuning.verl_plugin import main
 from env_tuning.verl_plugin.progress import PREFIX
 
 
 def start(folder, *overrides):
-    from conftest import PROJECT
-
     given = [
         "hardware=cpu",
         f"env_tuning.output_dir={folder / 'refused'}",
