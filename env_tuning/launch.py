@@ -237,7 +237,6 @@ def _previous_result(configs: Path, config_name: str, overrides: Sequence[str]) 
 def _own_model(folder: Path, hardware: str) -> str:
     if hardware != "cpu":
         raise UserError("no model given; set MODEL=/path/to/model (a Hugging Face folder or hub id)")
-    # In a process of its own: building the model loads torch, and this process only watches.
     show("no GPU and no MODEL: using the embedded tiny model (made once, about two minutes)")
     code = (
         "import sys; from pathlib import Path; from env_tuning.model.embedded import embedded_model; "
@@ -246,13 +245,20 @@ def _own_model(folder: Path, hardware: str) -> str:
     )
     tasks = folder / "processed_data" / "bfcl_v3" / "bfcl_train_base.parquet"
     arguments = [str(folder / ".cache" / "models"), str(tasks)]
+    return last_line_of((sys.executable, "-c", code, *arguments), failed="the embedded model could not be made")
+
+
+def last_line_of(command: Sequence[str], *, failed: str) -> str:
+    """The last line that a command prints, run to its end: making a model loads torch, and this process only watches.
+
+    Raises:
+        UserError: it failed; `failed` says what could not be done.
+    """
     # Threads that wait must sleep: with spinning ones, a second busy process makes this ten times slower.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    made = subprocess.run(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, check=False, env=environment
-    )
+    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)
     if made.returncode != 0:
-        raise UserError("the embedded model could not be made; the lines above say why")
+        raise UserError(f"{failed}; the lines above say why")
     return made.stdout.strip().splitlines()[-1]
 
 

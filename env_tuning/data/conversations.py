@@ -1,7 +1,7 @@
 """Conversations in JSONL: one object a line, ``{"conversation": [{"role": "user", "content": "..."}]}``.
 
 Owns: reading such files, what a line may say beyond the conversation, and the parquet rows of `DialogueInteraction`.
-Refuses: using what an assistant said in a file: only the user's words are played.
+Refuses: playing what an assistant said in a file: `read_replies` is for demonstrations.
 """
 
 from __future__ import annotations
@@ -64,6 +64,25 @@ def read_conversations(path: Path) -> list[dict[str, Any]]:
     return [{"id": f"{path.stem}_{index}", **record} for index, record in enumerate(records)]
 
 
+def read_replies(path: Path) -> list[list[list[str]]]:
+    """What the assistant says in a file: for every line, for every user message, the texts that follow it.
+
+    Raises:
+        UserError: the file is none that `read_conversations` takes.
+    """
+    read_conversations(path)
+    replies: list[list[list[str]]] = []
+    for line in filter(str.strip, path.read_text(encoding="utf-8-sig").splitlines()):
+        turns: list[list[str]] = []
+        for message in json.loads(line)["conversation"]:
+            if message["role"] == "user":
+                turns.append([])
+            elif message["role"] == "assistant" and turns:
+                turns[-1].append(str(message["content"]))
+        replies.append(turns)
+    return replies
+
+
 def write_dialogues(records: Iterable[dict[str, Any]], path: Path, *, split: str) -> int:
     """Write records as rows to train or validate on; returns their number.
 
@@ -89,7 +108,9 @@ def _record(line: str, where: str) -> dict[str, Any]:
         task_of({"id": "", **record})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         form = '{"conversation": [{"role": "user", "content": "..."}]}'
-        raise UserError(f"{where}: {type(error).__name__}: {error}; a line is {form} (docs/dialogues.md)") from None
+        raise UserError(
+            f"{where}: {type(error).__name__}: {error}; a line is {form} (docs/reference/dialogues.md)"
+        ) from None
     return record
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -167,12 +166,8 @@ def _mini_batch(configs: Path, count: int, overrides: Sequence[str]) -> str:
 
 def _tiny_model(cache: Path, train_file: Path, family: str, rules: Rules) -> str:
     launch.show("no GPU and no model: using the tiny model of this dataset (made once, about two minutes)")
-    command = [
+    command = (
         *(sys.executable, "-m", "env_tuning.function_calling.model"),
         *(str(cache), str(train_file), family, json.dumps(vars(rules))),
-    ]
-    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    made = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
-    if made.returncode:
-        raise UserError("the tiny model could not be made; the lines above say why")
-    return made.stdout.strip().splitlines()[-1]
+    )
+    return launch.last_line_of(command, failed="the tiny model could not be made")

@@ -7,7 +7,6 @@ tool. Refuses: scores.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from env_tuning.answers.matching import close, numbers_in, pieces
@@ -96,10 +95,12 @@ def used_share(turn: DialogueTurn) -> float | None:
     given = [position for position, call in enumerate(calls) if succeeded(call)]
     if not given:
         return None
-    return sum(_is_used(turn, calls, position) for position in given) / len(given)
+    return sum(is_used(turn, position) for position in given) / len(given)
 
 
-def _is_used(turn: DialogueTurn, calls: Sequence[CallRecord], position: int) -> bool:
+def is_used(turn: DialogueTurn, position: int) -> bool:
+    """Whether what the result of a call says, and nobody knew before, is in the answer or in a later call."""
+    calls = turn.calls
     result = calls[position].result or ""
     # What was known before the call is no use of its result.
     before = f"{turn.question} {_words(calls[position])}"

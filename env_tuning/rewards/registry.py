@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from env_tuning.rewards.accuracy import binary, progress, progress_original
 from env_tuning.rewards.assistant import assistant, assistant_original
+from env_tuning.rewards.by_tool import by_tool
 from env_tuning.rewards.format import format_reward, format_reward_original, well_formed
 from env_tuning.rewards.maths import maths, maths_original
 from env_tuning.rewards.mixture import Mixture, read_terms
@@ -38,6 +39,7 @@ DIALOGUE_REWARDS: Mapping[str, Reward] = MappingProxyType(
     {
         "assistant": assistant,
         "assistant_original": assistant_original,
+        "by_tool": by_tool,
         "maths": maths,
         "maths_original": maths_original,
     }

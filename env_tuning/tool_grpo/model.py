@@ -1,0 +1,81 @@
+"""The tiny model of these systems: it solves the tasks of a file well, and has habits to unlearn.
+
+Owns: its settings and what its folder is named by. Refuses: how a model is made and kept (`model.embedded`), validation
+dialogues.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from env_tuning.data.conversations import read_conversations, read_replies
+from env_tuning.hashing import file_sha256
+from env_tuning.model.embedded import PACKAGES, Lesson, cached_model
+from env_tuning.model.tiny import SIZES
+from env_tuning.model.warm_start import WarmStart
+from env_tuning.tool_grpo.demonstrations import Habits, demonstrations
+
+RECIPE_VERSION = 1
+"""Raise it when a change of this room makes another model from the same settings."""
+
+WARM_START = WarmStart(steps=300, batch_size=8)
+VARIANTS = 12
+PIECES = 2048
+HABITS = Habits()
+
+
+def tiny_model(
+    cache: Path,
+    file: Path,
+    config: Mapping[str, Any],
+    *,
+    settings: WarmStart = WARM_START,
+    habits: Habits = HABITS,
+    variants: int = VARIANTS,
+    seed: int = 0,
+) -> Path:
+    """The model's folder, made first if the cache does not hold it.
+
+    Args:
+        cache: folder for models.
+        file: JSONL of training conversations in which the assistant answers.
+        config: of `DialogueInteraction`, as training has it.
+        settings: of the warm start.
+        habits: how often its demonstrations show bad habits.
+        variants: of every demonstration.
+        seed: of weights, habits and order.
+    """
+    shape = SIZES["small"]
+    recipe = {
+        "tool_grpo": RECIPE_VERSION,
+        "seed": seed,
+        "size": asdict(shape),
+        "pieces": PIECES,
+        "settings": asdict(settings),
+        "habits": asdict(habits),
+        "variants": variants,
+        "config": dict(config),
+        "file_sha256": file_sha256(file),
+        "packages": {package: version(package) for package in PACKAGES},
+    }
+
+    def lessons() -> list[Lesson]:
+        records, replies = read_conversations(file), read_replies(file)
+        shown = demonstrations(records, replies, config, habits=habits, variants=variants, seed=seed)
+        return [Lesson(demonstrations=shown, settings=settings)]
+
+    return cached_model(
+        cache, lessons, recipe, shape=shape, pieces=PIECES, seed=seed,
+        what="conversations with tools in which the assistant has bad habits on purpose",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":  # a process of its own, so that the launcher need not load torch
+    cache_folder, conversations, spoken = sys.argv[1:]
+    print(tiny_model(Path(cache_folder), Path(conversations), json.loads(spoken)))

@@ -1,0 +1,8 @@
+"""The entry point of the system `maths`; `--help` lists the flags, and Hydra overrides may follow them."""
+
+import sys
+
+from env_tuning.tool_grpo.launching import main
+
+if __name__ == "__main__":
+    sys.exit(main("maths"))
