@@ -197,6 +197,7 @@ def test_the_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "plots" / "reward.svg").is_file()
 
 
+@pytest.mark.slow
 @in_a_browser
 def test_the_screenshots_of_the_documentation_are_taken_with_one_command(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed (extra report)")
