@@ -45,7 +45,8 @@ class Habits:
 
     Attributes:
         hasty: that a message is preceded by one that breaks the protocol, and by what the environment says to that.
-        idle: that a turn is answered without the calls that it needs; its later turns are played as if it had them.
+        idle: that the last turn is answered without the calls that it needs. Calls that run, and so the reward of
+            stage 1, do not suffer from it: nothing follows.
     """
 
     hasty: float = 0.0
@@ -98,7 +99,7 @@ def demonstration(
         habits: of the speaker; none by default.
 
     Raises:
-        ImperfectDemonstrationError: the judge did not find every turn correct, though no turn was idle.
+        ImperfectDemonstrationError: the judge did not find every turn correct, though the last one was not idle.
         ValueError: the ground truth does not fit the documented parameters of a tool.
     """
     protocol, rules = protocol or ThinkAnswer(), rules or Rules()
@@ -111,7 +112,7 @@ def demonstration(
     for turn in range(task.turns):
         texts = _turn_texts(task, turn, protocol, pacing, rules, rng, habits.hasty)
         # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
-        if habits.idle and task.ground_truth[turn] and rng.random() < habits.idle:
+        if turn == task.turns - 1 and habits.idle and task.ground_truth[turn] and rng.random() < habits.idle:
             idle, texts = True, [protocol.write_answer(_IDLE[1], _IDLE[0])]
         for text in texts:
             messages.append({"role": "assistant", "content": text})

@@ -66,7 +66,7 @@ class Unsettling:
 
 
 UNSETTLING = Unsettling(
-    habits=Habits(hasty=0.6, idle=0.35),
+    habits=Habits(hasty=0.6, idle=0.7),
     variants=6,
     settings=WarmStart(steps=300, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
 )

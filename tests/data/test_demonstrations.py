@@ -88,11 +88,13 @@ def test_a_hasty_speaker_breaks_the_protocol_before_every_message_and_is_told_so
     assert spoken[1::2] == perfect
 
 
-def test_an_idle_speaker_answers_every_turn_without_a_call(tasks):
+def test_an_idle_speaker_answers_the_last_turn_without_a_call(tasks):
     task = tasks[Category.BASE.task_id(0)]
-    spoken = actions(demonstration(task, habits=Habits(idle=1.0)))
-    assert len(spoken) == task.turns
-    assert all(isinstance(action, Answer) for action in spoken)
+    perfect = actions(demonstration(task, pacing=Pacing.TOGETHER))
+    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(idle=1.0)))
+    assert isinstance(perfect[-2], UseTools)
+    assert spoken[:-1] == perfect[:-2]
+    assert isinstance(spoken[-1], Answer)
 
 
 def test_habits_show_with_their_chance(tasks):
