@@ -1,0 +1,122 @@
+"""The default curriculum, whole, for several seeds: what every stage earned at its start and end, time, memory.
+
+`python bench/curriculum.py --seeds 1 2 3 [--out FOLDER] [--hints] [overrides]`: each seed is one
+`env-tuning curriculum --local` with `data.seed` set. With `--hints`, stage 2 is run once more for every seed, from the
+same result of stage 1, without hints, and the curves of both are plotted. A curriculum takes about 25 minutes on two
+cores; the machine should be idle otherwise. Called again it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from stage1 import PROJECT, Peak
+
+EDGE = 8
+"""Steps at the start and at the end of a stage whose means are compared: tasks differ from step to step."""
+
+WINDOW = 5
+"""Steps over which plotted curves are averaged."""
+
+STAGES = ("stage1", "stage2", "stage3", "stage4")
+
+
+def run(command: Sequence[str]) -> tuple[float, float]:
+    """Run a command to its end; seconds and peak GiB. A failed one ends the benchmark."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=PROJECT)
+    peak = Peak(process.pid)
+    peak.start()
+    if process.wait() != 0:
+        raise SystemExit(f"{' '.join(command)} failed with status {process.returncode}")
+    return time.monotonic() - started, peak.bytes / 2**30
+
+
+def series(stage: Path, metric: str) -> list[float]:
+    """A metric of every training step of a stage."""
+    events = [json.loads(line) for line in (stage / "progress.jsonl").read_text().splitlines()]
+    return [event[metric] for event in events if event["event"] == "step"]
+
+
+def row(seed: int, name: str, metric: str, values: Sequence[float]) -> str:
+    """A row of the table: means over the first and the last `EDGE` steps."""
+    first, last = statistics.mean(values[:EDGE]), statistics.mean(values[-EDGE:])
+    return f"| {seed} | {name} | {metric} | {len(values)} | {first:.3f} | {last:.3f} | {last - first:+.3f} |"
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """Running mean over the last `WINDOW` values."""
+    return [statistics.mean(values[max(0, end - WINDOW) : end]) for end in range(1, len(values) + 1)]
+
+
+def plot(arms: dict[str, list[list[float]]], file: Path) -> None:
+    """Curves of several seeds per arm: their mean, and the range from the lowest to the highest seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, curves) in enumerate(arms.items()):
+        columns = list(zip(*(smoothed(curve) for curve in curves), strict=False))
+        steps = range(1, len(columns) + 1)
+        axes.plot(steps, [statistics.mean(column) for column in columns], color=f"C{number}", label=name)
+        axes.fill_between(
+            steps,
+            [min(column) for column in columns],
+            [max(column) for column in columns],
+            color=f"C{number}",
+            alpha=0.2,
+        )
+    axes.set_xlabel(f"step of stage 2 (running mean over {WINDOW})")
+    axes.set_ylabel("progress on training tasks")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=130)
+
+
+def main() -> None:
+    """Run the seeds, print the tables, and plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--out", type=Path, default=PROJECT / "outputs" / "bench_curriculum")
+    parser.add_argument("--hints", action="store_true", help="run stage 2 without hints as well")
+    parser.add_argument("--plot", type=Path, default=PROJECT / "docs" / "images" / "hints_effect.png")
+    arguments, overrides = parser.parse_known_args()
+    costs, arms = [], {"with hints": [], "without hints": []}
+    for seed in arguments.seeds:
+        folder = arguments.out.resolve() / f"seed{seed}"
+        tool, common = str(Path(sys.executable).with_name("env-tuning")), [f"data.seed={seed}", *overrides]
+        command = [tool, "curriculum", "--local", f"curriculum.output_dir={folder}", *common]
+        costs.append((seed, *run(command)))
+        if arguments.hints:
+            start = folder / "stage1" / "result"
+            plain = [f"actor_rollout_ref.model.path={start.resolve()}", f"env_tuning.output_dir={folder / 'plain'}"]
+            run([tool, "train", "stage2", "augmentation=off", *plain, *common])
+            arms["with hints"].append(series(folder / "stage2", "correct_turns"))
+            arms["without hints"].append(series(folder / "plain", "correct_turns"))
+    print("| seed | stage | metric | steps | first 8 | last 8 | change |\n|---|---|---|---|---|---|---|")
+    for seed in arguments.seeds:
+        folder = arguments.out / f"seed{seed}"
+        for name in STAGES:
+            metric = "reward" if name == "stage1" else "correct_turns"
+            print(row(seed, name, metric, series(folder / name, metric)))
+        both = [value for name in ("stage2", "stage3") for value in series(folder / name, "correct_turns")]
+        print(row(seed, "stages 2-3", "correct_turns", both))
+        if arguments.hints:
+            print(row(seed, "stage2, no hints", "correct_turns", series(folder / "plain", "correct_turns")))
+    print("\n| seed | seconds | peak GiB |\n|---|---|---|")
+    for seed, seconds, gib in costs:
+        print(f"| {seed} | {seconds:.0f} | {gib:.1f} |")
+    if arguments.hints:
+        plot(arms, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
