@@ -14,7 +14,6 @@ import pytest
 
 from env_tuning.contract import Subject, check
 from env_tuning.data.demonstrations import demonstration
-from env_tuning.data.rows import load_tasks
 from env_tuning.environments.scenario import tasks_of
 from env_tuning.interaction.multi_turn import MultiTurnToolInteraction
 
@@ -25,12 +24,6 @@ CLASSES = {"garage": "Garage", "library": "Library"}
 def modules() -> dict[str, str]:
     """Module name to code, from the page."""
     return dict(re.findall(r"^`(\w+)\.py`:\n\n```python\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL))
-
-
-def commands() -> list[str]:
-    """Every shell line of the page."""
-    blocks = re.findall(r"^```bash\n(.*?)```$", PAGE, re.MULTILINE | re.DOTALL)
-    return [line.partition("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
 
 
 @pytest.fixture
@@ -65,18 +58,6 @@ def test_the_classes_keep_every_rule_and_their_ground_truth_is_played(module, na
     assert demonstration(tasks[0])[-1]["role"] == "assistant"
 
 
-def test_every_command_but_the_training_runs_as_it_is_written(folder):
-    for command in commands():
-        if "train " in command:
-            continue
-        done = run(command, folder, "park(plate='AB 12')\nanswer done\n")
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-        assert "FAIL" not in done.stdout
-        if " play " in command:
-            assert "turn 1 is right" in done.stdout
-    assert [task.id for task in load_tasks(folder / "garage.parquet")] == ["Garage_0"]
-
-
 def test_the_rows_are_played_by_the_interaction_without_further_code(folder):
     assert run("env-tuning rows library:Library library.parquet", folder).returncode == 0
     import pyarrow.parquet as pq
@@ -92,35 +73,3 @@ def test_the_rows_are_played_by_the_interaction_without_further_code(folder):
         return await interaction.calculate_score(instance)
 
     assert asyncio.run(episode()) == 1.0
-
-
-@pytest.mark.slow
-def test_the_training_command_trains_on_the_new_environment(folder, processed_data):
-    """One step through verl, on a model of a second's warm start."""
-    from env_tuning.model.embedded import embedded_model
-    from env_tuning.model.warm_start import WarmStart
-
-    assert run("env-tuning rows garage:Garage garage.parquet", folder).returncode == 0
-    tasks = processed_data / "bfcl_v3" / "bfcl_train_base.parquet"
-    model = embedded_model(folder / "models", tasks, size="nano", settings=WarmStart(steps=4, batch_size=2))
-    command = training_command().replace("env-tuning", f"{shlex.quote(sys.executable)} -m env_tuning.cli")
-    done = subprocess.run(
-        f"{command} hardware=cpu trainer.total_training_steps=1 trainer.val_before_train=false trainer.test_freq=-1",
-        shell=True,
-        cwd=folder,
-        env={**os.environ, "MODEL": str(model)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "step 1/1: reward" in done.stdout
-    (line, *_) = (folder / "outputs" / "garage" / "rollouts" / "1.jsonl").read_text().splitlines()
-    assert "Please park AB 12" in line
-
-
-def training_command() -> str:
-    """The page's one command that trains."""
-    (command,) = (command for command in commands() if "env-tuning train" in command)
-    return command

@@ -185,18 +185,6 @@ def test_what_was_left_out_stands_on_the_page(tmp_path: Path) -> None:
     assert "Left out: 16 episodes between the steps of --every 2." in shown(file)
 
 
-def test_the_commands_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra report)")
-    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^env-tuning (report [^#\n]*)", text, flags=re.MULTILINE)
-    write_stage(tmp_path / "outputs" / "stage1", "stage1", steps=1)
-    monkeypatch.chdir(tmp_path)
-    for command in commands:
-        assert CliRunner().invoke(app, command.split()).exit_code == 0
-    assert len(commands) == 3 and (tmp_path / "outputs" / "report.html").is_file()
-    assert (tmp_path / "plots" / "reward.svg").is_file()
-
-
 @pytest.mark.slow
 @in_a_browser
 def test_the_screenshots_of_the_documentation_are_taken_with_one_command(tmp_path: Path) -> None:
