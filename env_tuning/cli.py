@@ -19,6 +19,7 @@ from env_tuning.errors import UserError
 from env_tuning.evaluation.cli import app as evaluation
 from env_tuning.report.cli import report
 from env_tuning.rewards.cli import audit, rescore
+from env_tuning.serving.cli import serve
 from env_tuning.sft.cli import app as sft
 from env_tuning.working_folder import import_from_here
 
@@ -46,7 +47,8 @@ def prepare(
     """Build the BFCL parquet files from the pinned bfcl-eval wheel."""
     from env_tuning.data.prepare import prepare as build
 
-    build(destination, source=source)
+    built = build(destination, source=source)
+    typer.echo(f"{destination}: {sum(built.rows.values())} rows, {'built' if built.rebuilt else 'up to date already'}")
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
@@ -152,6 +154,7 @@ app.command("audit")(audit)
 app.command("doctor", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(doctor)
 app.command("rescore")(rescore)
 app.command("report")(report)
+app.command("serve")(serve)
 
 
 def _next_line() -> str | None:

@@ -11,16 +11,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from env_tuning.endpoint.client import TooLong
 from env_tuning.episode import Reaction
-from env_tuning.errors import UserError
 from env_tuning.evaluation.speakers import Reply, Speaker, Talk
 from env_tuning.task import Task
 from env_tuning.trajectory import StopReason
 from env_tuning.verl_plugin.chat_tokens import ChatTokens, chat_tokens_for
-from env_tuning.verl_plugin.rollout.folder import LoadedModel, load_folder
+from env_tuning.verl_plugin.rollout.folder import LoadedModel, cannot_be_loaded, load_folder
 from env_tuning.verl_plugin.rollout.request import Request, SamplingParams
 from env_tuning.verl_plugin.rollout.request import StopReason as Ended
 
@@ -107,9 +105,5 @@ def load_speaker(
         chat = chat_tokens_for(loaded.tokenizer, loaded.model_type)
     # Broken weights, configurations and tokenizers raise whatever their library likes.
     except Exception as error:
-        raise UserError(f"the model in {folder} cannot be loaded: {_first_line(error)}") from None
+        raise cannot_be_loaded(folder, error) from None
     return LocalSpeaker(loaded=loaded, chat=chat, temperature=temperature, max_tokens=max_tokens)
-
-
-def _first_line(error: Any) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -74,14 +74,14 @@ def read_data(names: Sequence[str], prepared: Path, *, limit: int | None = None)
 
 
 def find_model(place: Path) -> Path:
-    """The Hugging Face folder that a path means: itself, a checkpoint of a run, or the result of a finished stage.
+    """The Hugging Face folder that a path means: itself, a checkpoint of a run, or the result of a finished run.
 
     Raises:
         UserError: there is no model.
     """
     if not place.exists():
         raise UserError(f"the model {place} does not exist; give a Hugging Face folder, or --base-url for an endpoint")
-    for folder in (place, place / "actor" / "huggingface"):
+    for folder in (place, place / "actor" / "huggingface", place / "model"):
         if (folder / "config.json").is_file():
             return folder
     if place.is_dir() and read_outcome(place) is not None:
@@ -89,6 +89,11 @@ def find_model(place: Path) -> Path:
     raise UserError(
         f"{place} is no model: it has no config.json; give a Hugging Face folder, a checkpoint or a finished stage"
     )
+
+
+def find_model_or_id(name: str) -> str:
+    """The folder that a path means, or the name as it is, an id of the Hugging Face hub, if there is nothing there."""
+    return str(find_model(Path(name))) if Path(name).exists() else name
 
 
 def checkpoint_facts(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """A model of this project behind the protocol that every client of language models speaks.
 
-`chat` is the server, `local` runs one inside a process, ``python -m env_tuning.serving`` runs one alone. Nothing is
-imported here; FastAPI and uvicorn come with the extra ``cpu``.
+`chat` is the server, `local` runs one inside a process, `cli` is ``env-tuning serve``. Nothing is imported here;
+FastAPI and uvicorn come with the extra ``cpu``.
 """

@@ -64,11 +64,33 @@ def read_conversation(
     if tools is not None and not isinstance(tools, list | tuple):
         raise ValueError("the tools are no list")
     return Conversation(
-        messages=tuple(_message(number, message) for number, message in enumerate(messages)),
+        messages=tuple(read_message(number, message) for number, message in enumerate(messages)),
         tools=tuple(tools or default_tools),
         domain=domain,
         flow=flow,
     )
+
+
+def read_message(number: int, message: Any) -> Message:
+    """A message from plain JSON data; arguments given as JSON text are decoded, what is null is left out.
+
+    Args:
+        number: its place, for errors.
+        message: what was read.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if not isinstance(message, dict):
+        raise ValueError(f"message {number} is no object")
+    read = {key: value for key, value in message.items() if value is not None}
+    if read.get("role") == "assistant":
+        read.setdefault("content", "")
+    if "tool_calls" in read:
+        if not isinstance(read["tool_calls"], list):
+            raise ValueError(f"message {number}: tool_calls is no list")
+        read["tool_calls"] = [_tool_call(number, entry) for entry in read["tool_calls"]]
+    return read
 
 
 def call_message(calls: Sequence[ToolCall]) -> Message:
@@ -88,7 +110,7 @@ def calls_of(message: Message) -> tuple[ToolCall, ...]:
 def conversation_problem(messages: Sequence[Message], tools: Sequence[Tool]) -> str | None:
     """Why a row cannot be trained on, None if it can."""
     for number, tool in enumerate(tools):
-        if problem := _tool_problem(tool):
+        if problem := tool_problem(tool):
             return f"tool {number}: {problem}"
     waiting: list[ToolCall] = []
     for number, message in enumerate(messages):
@@ -135,6 +157,14 @@ def call_problem(call: ToolCall, tools: Sequence[Tool]) -> str | None:
     return None
 
 
+def tool_problem(tool: Any) -> str | None:
+    """Why something is no function schema, None if it is one."""
+    function = tool.get("function") if isinstance(tool, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        return 'no function schema; expected {"type": "function", "function": {"name": ..., "parameters": ...}}'
+    return None
+
+
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
@@ -152,26 +182,6 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
     kinds = _TYPES.get(str(schema.get("type")))
     # A bool is an int to Python and not to JSON.
     return kinds is None or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))
-
-
-def _tool_problem(tool: Any) -> str | None:
-    function = tool.get("function") if isinstance(tool, dict) else None
-    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        return 'no function schema; expected {"type": "function", "function": {"name": ..., "parameters": ...}}'
-    return None
-
-
-def _message(number: int, message: Any) -> Message:
-    if not isinstance(message, dict):
-        raise ValueError(f"message {number} is no object")
-    read = {key: value for key, value in message.items() if value is not None}
-    if read.get("role") == "assistant":
-        read.setdefault("content", "")
-    if "tool_calls" in read:
-        if not isinstance(read["tool_calls"], list):
-            raise ValueError(f"message {number}: tool_calls is no list")
-        read["tool_calls"] = [_tool_call(number, entry) for entry in read["tool_calls"]]
-    return read
 
 
 def _tool_call(number: int, entry: Any) -> dict[str, Any]:

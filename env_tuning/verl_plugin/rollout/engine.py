@@ -155,6 +155,7 @@ class RolloutEngine:
         )
         self._work: list[_Work | None] = [None] * config.max_slots
         self._with_stop_strings: set[int] = set()
+        self._watched: set[int] = set()
 
     # Requests.
 
@@ -369,11 +370,19 @@ class RolloutEngine:
         stopped = (chosen[:, None] == self._table.stop_ids[slots]).any(1) & ~broken
         in_text = self._ends_in_stop_string(slots) & ~(broken | stopped)
         full = (lengths + 1 >= self._table.last_length[slots]) & ~(broken | stopped | in_text)
+        if self._watched:
+            self._tell(slots[~(broken | stopped)])
         if broken.any():
             self._lose(slots[broken], StepError("the model's logits are not finite: its weights have diverged"))
         self._finish(slots[stopped], StopReason.STOP_TOKEN)
         self._finish(slots[in_text], StopReason.STOP_STRING)
         self._finish(slots[full], StopReason.LENGTH)
+
+    def _tell(self, slots: np.ndarray) -> None:
+        for slot in self._watched.intersection(slots.tolist()):
+            watcher = self._work_of(slot).request.on_token
+            assert watcher is not None, "only requests with a watcher are watched"
+            watcher(int(self._table.tokens[slot, self._table.length[slot] - 1]))
 
     def _forbidden(self, slots: np.ndarray, too_early: np.ndarray) -> tuple[torch.Tensor, torch.Tensor] | None:
         """Row and token indices of the stop tokens of slots that have not reached `min_tokens`."""
@@ -458,6 +467,7 @@ class RolloutEngine:
         ids = tuple(token for token in dict.fromkeys(ids) if 0 <= token < self._model.config.vocab_size)
         self._table.set_stop_ids(slot, ids)
         (self._with_stop_strings.add if params.stop else self._with_stop_strings.discard)(slot)
+        (self._watched.add if request.on_token else self._watched.discard)(slot)
 
     def _work_of(self, slot: int) -> _Work:
         work = self._work[slot]
@@ -468,6 +478,7 @@ class RolloutEngine:
         self._table.retire(slot)
         self._work[slot] = None
         self._with_stop_strings.discard(slot)
+        self._watched.discard(slot)
 
     # Ends.
 

@@ -1,6 +1,6 @@
 """A Hugging Face folder behind an engine, outside of training.
 
-Owns: loading. Refuses: what is asked of the model, and by whom.
+Owns: loading, and what is said of a folder that cannot be loaded. Refuses: what is asked of the model, and by whom.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from env_tuning.errors import UserError
 from env_tuning.verl_plugin.rollout.runner import EngineThread
 
 
@@ -63,4 +64,11 @@ def load_folder(folder: Path, *, slots: int = 8, max_length: int = 0, threads: i
         eos_ids=frozenset(ends),
         max_length=length,
         model_type=model.config.model_type,
+    )
+
+
+def cannot_be_loaded(folder: Path, error: Exception) -> UserError:
+    """One line for whatever a library raised over broken weights, configurations or tokenizers."""
+    return UserError(
+        f"the model in {folder} cannot be loaded: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import enum
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -150,11 +150,14 @@ class Request:
             depend on the id (verl's client draws a new one per turn), but `release` and `abort` do.
         prompt_ids: The whole conversation so far, in tokens.
         params: How to sample and when to stop.
+        on_token: Called on the engine's thread with every token as it comes, stop tokens excepted; must be quick and
+            must not raise. None: nobody watches.
     """
 
     request_id: str
     prompt_ids: Sequence[int]
     params: SamplingParams = SamplingParams()
+    on_token: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -518,6 +518,22 @@ def test_a_reproducible_engine_gives_the_same_bits_whatever_came_before_or_waits
     assert engines[0].stats["reused_tokens"] == 0
 
 
+# Watchers.
+
+
+def test_a_watcher_hears_every_token_of_its_request_but_the_stop_token(model: PreTrainedModel) -> None:
+    plain = run(make_engine(model), prompt_of(20), temperature=0).token_ids
+    stop = next(token for place, token in enumerate(plain) if token not in plain[:place] and place > 2)
+    heard: dict[str, list[int]] = {"whole": [], "stopped": []}
+    engine = make_engine(model)
+    for name, ids in (("whole", ()), ("stopped", (stop,)), ("silent", ())):
+        params = SamplingParams(max_tokens=12, temperature=0, stop_token_ids=ids)
+        watcher = heard[name].append if name in heard else None
+        engine.add(Request(request_id=name, prompt_ids=prompt_of(20), params=params, on_token=watcher))
+    engine.run_until_idle()
+    assert heard == {"whole": plain, "stopped": plain[: plain.index(stop)]}
+
+
 # The thread.
 
 
