@@ -24,10 +24,18 @@ from env_tuning.tool_grpo.demonstrations import Habits, demonstrations
 RECIPE_VERSION = 1
 """Raise it when a change of this room makes another model from the same settings."""
 
-WARM_START = WarmStart(steps=300, batch_size=8)
+LESSONS = (
+    WarmStart(steps=600, batch_size=6),
+    WarmStart(steps=120, batch_size=6, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+)
+"""First the tasks, then the habits, gently: shown habits from the start, a model this small hardly learns the tasks."""
+
 VARIANTS = 12
+"""Of every demonstration in the second lesson."""
+
 PIECES = 2048
 HABITS = Habits()
+_NO_HABITS = Habits(evade=0.0, malformed=0.0)
 
 
 def tiny_model(
@@ -35,7 +43,7 @@ def tiny_model(
     file: Path,
     config: Mapping[str, Any],
     *,
-    settings: WarmStart = WARM_START,
+    settings: tuple[WarmStart, WarmStart] = LESSONS,
     habits: Habits = HABITS,
     variants: int = VARIANTS,
     seed: int = 0,
@@ -46,8 +54,8 @@ def tiny_model(
         cache: folder for models.
         file: JSONL of training conversations in which the assistant answers.
         config: of `DialogueInteraction`, as training has it.
-        settings: of the warm start.
-        habits: how often its demonstrations show bad habits.
+        settings: of both lessons.
+        habits: how often the demonstrations of the second show bad habits.
         variants: of every demonstration.
         seed: of weights, habits and order.
     """
@@ -57,7 +65,7 @@ def tiny_model(
         "seed": seed,
         "size": asdict(shape),
         "pieces": PIECES,
-        "settings": asdict(settings),
+        "settings": [asdict(lesson) for lesson in settings],
         "habits": asdict(habits),
         "variants": variants,
         "config": dict(config),
@@ -67,8 +75,9 @@ def tiny_model(
 
     def lessons() -> list[Lesson]:
         records, replies = read_conversations(file), read_replies(file)
-        shown = demonstrations(records, replies, config, habits=habits, variants=variants, seed=seed)
-        return [Lesson(demonstrations=shown, settings=settings)]
+        tasks = demonstrations(records, replies, config, habits=_NO_HABITS, variants=1, seed=seed)
+        faulty = demonstrations(records, replies, config, habits=habits, variants=variants, seed=seed)
+        return [Lesson(demonstrations=shown, settings=of) for shown, of in zip((tasks, faulty), settings, strict=True)]
 
     return cached_model(
         cache, lessons, recipe, shape=shape, pieces=PIECES, seed=seed,

@@ -226,7 +226,7 @@ _PROBLEMS = (
 def _problems(seed: int, count: int) -> list[_Exchange]:
     draw = random.Random(seed)
     made: dict[str, _Exchange] = {}
-    for attempt in range(100 * count):
+    for attempt in range(20 * count):
         if len(made) == count:
             return list(made.values())
         kind = _PROBLEMS[attempt % len(_PROBLEMS)]
