@@ -8,6 +8,7 @@ every single episode, where the error only marks the episode's group as failed.
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -28,20 +29,28 @@ def unregistered(config: Mapping[str, Any]) -> tuple[Finding, ...]:
     return tuple(Finding(key=key, problem=problem, fix=fix, rule=RULE) for key, problem, fix in _missing(config))
 
 
+_PROBE = """
+import sys
+import verl
+if "env_tuning.verl_plugin.registration" in sys.modules:
+    sys.exit(0)
+try:
+    import env_tuning.verl_plugin.registration
+except Exception as error:
+    sys.exit(f"its import fails ({type(error).__name__}: {error})")
+sys.exit("its entry point env_tuning of the group verl.plugins is not installed")
+"""
+
+
 def not_loaded() -> tuple[Finding, ...]:
-    """Whether verl finds this package by itself, through its entry point; imports verl.
+    """Whether verl finds this package by itself, through its entry point; what it raises verl tells at DEBUG only.
 
-    Nothing may have imported the plugin before; what it raises then is told at DEBUG only.
+    Asked in a fresh process: where this module is loaded, the package was imported before verl could load it.
     """
-    import verl  # noqa: F401
-
-    if "env_tuning.verl_plugin.registration" in sys.modules:
+    probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False)
+    if probe.returncode == 0:
         return ()
-    try:
-        importlib.import_module("env_tuning.verl_plugin.registration")
-        why = "its entry point env_tuning of the group verl.plugins is not installed"
-    except Exception as error:  # whatever the plugin's import raises is the answer
-        why = f"its import fails ({type(error).__name__}: {error})"
+    why = (probe.stderr.strip().splitlines() or [f"the process that imports verl ended with {probe.returncode}"])[-1]
     return (
         Finding(key="verl.plugins", problem=f"verl does not load the plugin: {why}", fix="pip install -e .", rule=RULE),
     )

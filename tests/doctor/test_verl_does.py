@@ -123,6 +123,13 @@ def test_a_plugin_that_fails_is_swallowed_by_verl_and_told_by_us(tmp_path):
     assert "verl does not load the plugin" in done.stdout
 
 
+@pytest.mark.slow  # a process that imports verl
+def test_an_installed_plugin_is_found_by_verl_itself():
+    from env_tuning.verl_plugin.registered import not_loaded
+
+    assert not_loaded() == ()
+
+
 def test_names_that_verl_does_not_know_are_told(healthy, monkeypatch):
     from patients import changed
 
