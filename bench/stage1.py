@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,12 @@ import psutil
 PROJECT = Path(__file__).resolve().parents[1]
 EDGE = 5
 """Steps at the start and at the end whose mean reward is compared."""
+
+HEAD = (
+    "| seed | steps | reward, first 5 | last 5 | gain | validation | seconds | peak GiB |\n"
+    "|---|---|---|---|---|---|---|---|"
+)
+"""Of the table of `Run.row`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +55,12 @@ class Run:
 def run_seed(seed: int, folder: Path, overrides: list[str]) -> Run:
     """Run one seed to its end; a failed run ends the benchmark."""
     output = folder / f"seed{seed}"
-    command = [
-        "bash",
-        str(PROJECT / "run_stage1.sh"),
-        f"data.seed={seed}",
-        f"env_tuning.output_dir={output}",
-        *overrides,
-    ]
+    settings = [f"data.seed={seed}", f"env_tuning.output_dir={output}", *overrides]
+    return measured(["bash", str(PROJECT / "run_stage1.sh"), *settings], seed, output)
+
+
+def measured(command: Sequence[str], seed: int, output: Path) -> Run:
+    """What a training command that writes to a folder gave; a failed one ends the benchmark."""
     started = time.monotonic()
     process = subprocess.Popen(command, cwd=PROJECT)
     peak = Peak(process.pid)
@@ -103,10 +109,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=PROJECT / "outputs" / "bench_stage1")
     arguments, overrides = parser.parse_known_args()
     runs = [run_seed(seed, arguments.out, overrides) for seed in arguments.seeds]
-    print(
-        "| seed | steps | reward, first 5 | last 5 | gain | validation | seconds | peak GiB |\n"
-        "|---|---|---|---|---|---|---|---|"
-    )
+    print(HEAD)
     for run in runs:
         print(run.row())
 

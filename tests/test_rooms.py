@@ -12,7 +12,7 @@ PURE = [
     "env_tuning.contract", "env_tuning.play", "env_tuning.report.page", "env_tuning.report.plots",
     "env_tuning.doctor.cli", "env_tuning.doctor.examine",
     "env_tuning.function_calling.interaction", "env_tuning.function_calling.rewards",
-    "env_tuning.function_calling.launching",
+    "env_tuning.function_calling.launching", "env_tuning.tool_grpo.launching", "env_tuning.rewards.by_tool",
 ]  # fmt: skip
 HEAVY = ["verl", "torch", "ray", "transformers", "hydra", "pandas", "pyarrow"]
 

@@ -152,12 +152,11 @@ def plan(system: System, flags: argparse.Namespace, overrides: Sequence[str]) ->
     hardware = launch.given(overrides, "hardware") or ("cpu" if launch.gpu_count() == 0 else None)
     keys = [f"data.train_files={data / 'train.parquet'}", f"data.val_files={data / 'val.parquet'}"]
     keys += [*_aliases(flags), *_batch(flags), *_precision(flags, cpu=hardware == "cpu")]
-    if hardware == "cpu":
+    if hardware == "cpu" and launch.given(overrides, "hardware") is None:
         keys.insert(0, "hardware=cpu")
-    elif system.adapter and launch.given(overrides, "adapter") is None:
+    if hardware != "cpu" and system.adapter and launch.given(overrides, "adapter") is None:
         keys.insert(0, "adapter=lora")
-    # Hydra takes a group once.
-    keys = [*(key for key in keys if key != "hardware=cpu" or launch.given(overrides, "hardware") is None), *overrides]
+    keys += overrides
     model = launch.given(overrides, _MODEL) or flags.model_name or os.environ.get("MODEL")
     if model is None:
         model = _tiny_model(home, system, data, keys) if hardware == "cpu" else system.model

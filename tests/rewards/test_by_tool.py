@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from env_tuning.rewards.by_tool import ANSWER, RULES, TOOLS, ByTool, by_tool
@@ -70,3 +74,11 @@ def test_parts_are_logged_by_tool_for_every_episode_alike():
 def test_a_rule_of_ones_own_decides():
     thrifty = ByTool({**RULES, "calculator": lambda turn, position: 0.25 if position else 1.0})
     assert thrifty(turn(CALCULATED, CALCULATED))["tools"] == pytest.approx(0.625)
+
+
+def test_the_recipes_example_of_own_rules_pays_the_first_program_most():
+    recipe = Path(__file__).parents[2] / "recipes" / "tool_grpo" / "README.md"
+    names: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", recipe.read_text(encoding="utf-8"), re.DOTALL)[0], names)
+    assert names["mine"](turn(PROGRAM))["tools"] == pytest.approx(1.0)
+    assert names["mine"](turn(PROGRAM, PROGRAM))["tools"] == pytest.approx(0.75)
