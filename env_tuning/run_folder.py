@@ -66,8 +66,7 @@ def refuse_occupied(folder: Path, run: Mapping[str, Any], *, elsewhere: str = _E
         key = different[0]
         before, now = json.dumps(here.get(key)), json.dumps(wanted.get(key))
         raise UserError(
-            f"{folder} holds another run ({key} there: {before}, now: {now}); "
-            f"remove it or give {elsewhere}"
+            f"{folder} holds another run ({key} there: {before}, now: {now}); remove it or give {elsewhere}"
         )
 
 
