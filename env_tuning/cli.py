@@ -21,6 +21,7 @@ from env_tuning.report.cli import report
 from env_tuning.rewards.cli import audit, rescore
 from env_tuning.serving.cli import serve
 from env_tuning.sft.cli import app as sft
+from env_tuning.sft.infer import infer
 from env_tuning.working_folder import import_from_here
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -152,6 +153,7 @@ def rows(
 
 app.command("audit")(audit)
 app.command("doctor", context_settings={"ignore_unknown_options": True, "allow_extra_args": True})(doctor)
+app.command("infer")(infer)
 app.command("rescore")(rescore)
 app.command("report")(report)
 app.command("serve")(serve)

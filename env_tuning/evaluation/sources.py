@@ -92,8 +92,16 @@ def find_model(place: Path) -> Path:
 
 
 def find_model_or_id(name: str) -> str:
-    """The folder that a path means, or the name as it is, an id of the Hugging Face hub, if there is nothing there."""
-    return str(find_model(Path(name))) if Path(name).exists() else name
+    """The folder that a path means, or the name itself if there is nothing there and it may be an id of the hub.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if Path(name).exists():
+        return str(find_model(Path(name)))
+    if name.count("/") != 1 or name[0] in "./~":
+        raise UserError(f"{name}: there is no such folder, and it is no hub id such as Qwen/Qwen3-0.6B")
+    return name
 
 
 def checkpoint_facts(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 
 from env_tuning.errors import UserError
 from env_tuning.sft.evaluation import Question, Reply
@@ -25,6 +25,7 @@ class Writer:
         batch_size: questions at once.
         max_new_tokens: the longest reply.
         temperature: 0 takes the likeliest token.
+        top_p: at other temperatures, draw among the fewest tokens whose probabilities sum to this.
     """
 
     def __init__(
@@ -35,13 +36,15 @@ class Writer:
         batch_size: int = 32,
         max_new_tokens: int = 200,
         temperature: float = 0.0,
+        top_p: float = 1.0,
     ) -> None:
         self._model = model.eval()
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
-        self._ends = _end_tokens(model, tokenizer)
+        self.top_p = top_p
+        self._ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
 
     @classmethod
     def load(cls, path: str, **options: Any) -> Writer:
@@ -50,30 +53,22 @@ class Writer:
         Raises:
             UserError: there is no such model, or it has no chat template.
         """
+        tokenizer = load_tokenizer(path)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path)
             model: Any = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
         except (OSError, ValueError) as error:
-            where = "" if Path(path).exists() else " (there is no such folder)"
-            raise UserError(f"{path} is no model that can be loaded{where}: {str(error).splitlines()[0]}") from None
-        if not tokenizer.chat_template:
-            raise UserError(f"the tokenizer of {path} has no chat template; choose an instruct model")
+            raise _unloadable(path, error) from None
         return cls(model.to("cuda") if torch.cuda.is_available() else model, tokenizer, **options)
 
     def __call__(self, questions: Sequence[Question]) -> list[Reply]:
         """The replies, in order. Questions of similar length share a batch."""
-        prompts = [self.prompt(question) for question in questions]
+        prompts = [prompt_tokens(self.tokenizer, question) for question in questions]
         order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
         replies: dict[int, Reply] = {}
         for start in range(0, len(order), self.batch_size):
             batch = order[start : start + self.batch_size]
             replies |= zip(batch, self._write([prompts[number] for number in batch]), strict=True)
         return [replies[number] for number in range(len(prompts))]
-
-    def prompt(self, question: Question) -> list[int]:
-        """The tokens that a question is shown as."""
-        text = render(self.tokenizer, question.messages, question.tools, prompt=True)
-        return self.tokenizer.encode(text, add_special_tokens=False)
 
     @torch.inference_mode()
     def _write(self, prompts: list[list[int]]) -> list[Reply]:
@@ -82,7 +77,10 @@ class Writer:
         # On the left, so that every prompt ends where writing starts.
         tokens = torch.tensor([[filler] * (width - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        sampling = {"do_sample": True, "temperature": self.temperature} if self.temperature else {"do_sample": False}
+        sampling: dict[str, Any] = {"do_sample": False}
+        if self.temperature:
+            # top_k: transformers would draw among 50 tokens unless told not to.
+            sampling = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
         written = self._model.generate(
             input_ids=tokens.to(self._model.device),
             attention_mask=mask.to(self._model.device),
@@ -98,8 +96,34 @@ class Writer:
         return Reply(text=self.tokenizer.decode(tokens[:end]), finished=end is not None)
 
 
-def _end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a Hugging Face folder or hub id.
+
+    Raises:
+        UserError: there is none, or it has no chat template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError) as error:
+        raise _unloadable(path, error) from None
+    if not tokenizer.chat_template:
+        raise UserError(f"the tokenizer of {path} has no chat template; choose an instruct model")
+    return tokenizer
+
+
+def prompt_tokens(tokenizer: PreTrainedTokenizerBase, question: Question) -> list[int]:
+    """The tokens that a question is shown as: those that stood before the message in training."""
+    text = render(tokenizer, question.messages, question.tools, prompt=True)
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+def end_tokens(settings: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """The tokens that end a message: the tokenizer's and those that the model's own generation settings name."""
-    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    named = getattr(settings, "eos_token_id", None)
     ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
     return {token for token in ends if token is not None}
+
+
+def _unloadable(path: str, error: Exception) -> UserError:
+    where = "" if Path(path).exists() else " (there is no such folder)"
+    return UserError(f"{path} is no model that can be loaded{where}: {str(error).splitlines()[0]}")
