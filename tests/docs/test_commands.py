@@ -55,9 +55,9 @@ class Cheap:
 
 
 CHEAP: Mapping[str, Cheap] = MappingProxyType({
-    "env-tuning prepare": Cheap(says=""),
-    "env-tuning prepare --source bfcl.whl": Cheap(says=""),
-    "env-tuning prepare --source unpacked/": Cheap(says=""),
+    "env-tuning prepare": Cheap(says="rows, up to date already"),
+    "env-tuning prepare --source bfcl.whl": Cheap(says="rows, up to date already"),
+    "env-tuning prepare --source unpacked/": Cheap(says="rows, up to date already"),
     "env-tuning check garage:Garage": Cheap(says="garage:Garage"),
     "env-tuning check library:Library": Cheap(says="library:Library"),
     "env-tuning play garage:Garage": Cheap(says="turn 1 is right", typed=PARK),
