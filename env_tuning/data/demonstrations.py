@@ -62,13 +62,13 @@ PERFECT = Habits()
 
 # Thoughts name no function: a tiny model would have to be right twice, and every token costs time in later runs. One
 # wording each: every free choice of words is noise in the gradients of a later run with few rollouts. The first words
-# of a bad habit tell it from a good one, so that it is one decision to unlearn.
+# of a bad habit tell it from a good one, so that it is one decision to unlearn. A hasty message is always the same:
+# every further context in which a call has to be right costs a small model some of what it knows.
 _CALL_THOUGHT = "I call a function."
 _DONE = ("The request is fulfilled.", "It is done.")
 _NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
 _ASK = ("A value that I need is missing.", "Please tell me the missing details.")
-_HASTY_THOUGHT = "Quick, it will be fine."
-_HASTY_ENDINGS = ("", "<tool_call>[", "It is done.", "<answer>")
+_HASTY = "<think>Quick, it will be fine.</think>It is done."
 _IDLE = ("Nothing to do.", "It is done.")
 
 
@@ -148,12 +148,7 @@ def _turn_texts(
     texts = [protocol.write_calls(batch, _CALL_THOUGHT) for batch in _batches(calls, pacing, most - 1, rng)]
     thought, answer = _closing_words(task, turn)
     texts.append(protocol.write_answer(answer, thought))
-    return [text for right in texts for text in ([_fault(rng), right] if hasty and rng.random() < hasty else [right])]
-
-
-def _fault(rng: random.Random) -> str:
-    """A short message that breaks the protocol."""
-    return f"<think>{_HASTY_THOUGHT}</think>{rng.choice(_HASTY_ENDINGS)}"
+    return [text for right in texts for text in ([_HASTY, right] if hasty and rng.random() < hasty else [right])]
 
 
 def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.Random) -> list[list[ToolCall]]:

@@ -49,7 +49,7 @@ class Lesson:
 
 @dataclass(frozen=True, kw_only=True)
 class Unsettling:
-    """A second, short and gentle warm start on demonstrations with bad habits.
+    """A second, shorter warm start on demonstrations with bad habits.
 
     A model of perfect speakers knows its tasks and has nothing to learn; one that never knew them has no progress to
     make. Shown habits from the start, a model this small hardly learns the tasks.
@@ -67,8 +67,8 @@ class Unsettling:
 
 UNSETTLING = Unsettling(
     habits=Habits(hasty=0.6, idle=0.7),
-    variants=6,
-    settings=WarmStart(steps=300, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+    variants=3,
+    settings=WarmStart(steps=450, learning_rate=4e-3, matrix_learning_rate=1e-2),
 )
 
 _CARD = """\
