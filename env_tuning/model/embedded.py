@@ -66,7 +66,7 @@ class Unsettling:
 
 
 UNSETTLING = Unsettling(
-    habits=Habits(hasty=0.6, idle=0.7),
+    habits=Habits(hasty=0.8, idle=0.7),
     variants=3,
     settings=WarmStart(steps=450, learning_rate=4e-3, matrix_learning_rate=1e-2),
 )
