@@ -237,7 +237,7 @@ def _previous_result(configs: Path, config_name: str, overrides: Sequence[str]) 
 def _own_model(folder: Path, hardware: str) -> str:
     if hardware != "cpu":
         raise UserError("no model given; set MODEL=/path/to/model (a Hugging Face folder or hub id)")
-    show("no GPU and no MODEL: using the embedded tiny model (made once, about two minutes)")
+    show("no GPU and no MODEL: using the embedded tiny model (made once, a few minutes)")
     code = (
         "import sys; from pathlib import Path; from env_tuning.model.embedded import embedded_model; "
         f"say = lambda line: print({PREFIX!r} + line, file=sys.stderr, flush=True); "
