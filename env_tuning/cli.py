@@ -1,4 +1,5 @@
-"""The command line: `env-tuning prepare`, `train`, `curriculum`, `eval`, `audit`, `rescore`, `report` and `hints`.
+"""The command line: `env-tuning prepare`, `train`, `curriculum`, `eval`, `audit`, `rescore`, `report`, `hints`,
+`infer` and `serve`.
 
 Environments have `check`, `play` and `rows`. Owns: arguments and exit statuses. Refuses: logic of its own; every
 command calls one function of a room.
