@@ -1,8 +1,6 @@
-"""The command line: `env-tuning prepare`, `train`, `curriculum`, `eval`, `audit`, `rescore`, `report`, `hints`,
-`infer` and `serve`.
+"""The command line: `env-tuning` and its commands.
 
-Environments have `check`, `play` and `rows`. Owns: arguments and exit statuses. Refuses: logic of its own; every
-command calls one function of a room.
+Owns: arguments and exit statuses. Refuses: logic of its own; every command calls one function of a room.
 """
 
 from __future__ import annotations
