@@ -168,8 +168,9 @@ def streamed(client: httpx.Client):
 def test_more_requests_than_allowed_are_told_to_come_later(model):
     with opened(model, requests=2) as client:
         with paused(model), streamed(client) as one, streamed(client) as other:
-            # Their first events show that both are under way.
-            assert next(one.iter_lines()) and next(other.iter_lines())
+            # Their first events show that both are under way. An iterator that is dropped would close its stream.
+            lines = [one.iter_lines(), other.iter_lines()]
+            assert all(next(line) for line in lines)
             response = client.post("chat/completions", json=body())
             assert refused(response)[:2] == (429, "rate_limit_error")
             assert response.headers["retry-after"] == "1"
