@@ -101,9 +101,9 @@ def _gives_number(expected: str, text: str, question: str) -> bool:
     wanted = number(expected)
     if wanted is None:
         return False
-    asked = set(numbers_in(question))
-    new = {value for value in numbers_in(text) if value not in asked}
-    return len(new) <= _MOST_NEW_NUMBERS and any(close(wanted, value) for value in new | (asked & {wanted}))
+    given = set(numbers_in(text))
+    new = given - set(numbers_in(question))
+    return len(new) <= _MOST_NEW_NUMBERS and any(close(wanted, value) for value in given)
 
 
 def _letters(text: str) -> str:

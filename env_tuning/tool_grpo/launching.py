@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.util
 import json
 import math
 import os
@@ -22,6 +23,7 @@ from typing import Any
 from env_tuning import launch
 from env_tuning.atomic import replace_text
 from env_tuning.errors import UserError
+from env_tuning.task import AnswerKind
 from env_tuning.tool_grpo.offline import (
     Conversation,
     assistant_conversations,
@@ -230,10 +232,18 @@ def _prepare(system: System, flags: argparse.Namespace, data: Path) -> Path:
         validation = read_conversations(flags.val_path)
     elif dataset or flags.data_path:
         train, validation = _held_back(train)
+    _refuse_unjudgeable([*train, *validation])
     counts = [write_dialogues(rows, data / f"{part}.parquet", split=part)
               for part, rows in (("train", train), ("val", validation))]  # fmt: skip
     launch.show(f"{counts[0]} dialogues to train, {counts[1]} to validate")
     return data
+
+
+def _refuse_unjudgeable(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Whatever a model puts into a box may have to be compared by meaning: better known now than in the tenth step."""
+    kinds = {(known or {}).get("kind") for row in rows for known in row.get("expected") or ()}
+    if AnswerKind.MATHS.value in kinds and importlib.util.find_spec("math_verify") is None:
+        raise UserError("answers of the kind maths are judged by math-verify; pip install 'env-tuning[math]'")
 
 
 def _held_back(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -87,3 +87,9 @@ def test_without_math_verify_the_fix_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     with pytest.raises(UserError, match=r"pip install 'env-tuning\[math\]'"):
         equivalence._Judge().ask("x", "y")
+
+
+def test_a_number_of_the_question_is_no_answer_unless_it_is_said():
+    expected, question = Expected(answer="60", kind=NUMBER), "What is the greatest common divisor of 60 and 60?"
+    assert is_right(expected, "I do not know.", question) is False
+    assert is_right(expected, "It is 60.", question) is True

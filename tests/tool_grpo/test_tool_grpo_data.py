@@ -18,7 +18,7 @@ from env_tuning.tool_grpo.demonstrations import EVASION, Habit, Habits, demonstr
 from env_tuning.tool_grpo.offline import assistant_conversations, maths_conversations, mixed_conversations
 from env_tuning.tool_grpo.public_sets import PUBLIC_SETS, load_public_set
 
-CONFIG = {"tool_listing": "signatures", "tool_config": {"python": {"wall_seconds": 60}}}
+CONFIG = {"tool_listing": "signatures", "tool_config": {"python": {"wall_seconds": 60, "cpu_seconds": 60}}}
 NONE = Habits(evade=0.0, malformed=0.0)
 
 
@@ -64,8 +64,7 @@ def test_what_the_assistant_says_in_an_offline_set_earns_the_best_reward(
 ):
     score = resolve_reward(reward)
     for trajectory in trajectories(*written(conversations), protocol):
-        # Where a result gives several numbers, the answer need not say them all.
-        assert score(trajectory)["score"] == pytest.approx(best), trajectory.first_request
+        assert score(trajectory)["score"] == pytest.approx(best), trajectory.to_json()
 
 
 def test_the_offline_sets_are_what_they_are_said_to_be():

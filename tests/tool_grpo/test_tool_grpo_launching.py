@@ -116,3 +116,11 @@ def test_files_and_public_sets_exclude_each_other(home):
         planned("maths", "--data_path", "sample_data.jsonl", "--dataset", "aime")
     with pytest.raises(UserError, match="no public set named 'aimee'"):
         planned("maths", "--dataset", "aimee")
+
+
+def test_answers_that_nothing_could_judge_are_refused_before_the_start(home, monkeypatch):
+    monkeypatch.setattr("env_tuning.tool_grpo.launching.importlib.util.find_spec", lambda name: None)
+    row = {"conversation": [{"role": "user", "content": "2 ** 10?"}], "answer": "1024", "kind": "maths"}
+    (home / "maths.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="env-tuning\\[math\\]"):
+        planned("maths", "--data_path", "maths.jsonl")
