@@ -66,8 +66,8 @@ class Unsettling:
 
 
 UNSETTLING = Unsettling(
-    habits=Habits(hasty=0.8, idle=0.7),
-    variants=3,
+    habits=Habits(hasty=0.8, idle=0.5),
+    variants=4,
     settings=WarmStart(steps=450, learning_rate=4e-3, matrix_learning_rate=1e-2),
 )
 
