@@ -125,6 +125,20 @@ def given(overrides: Sequence[str], key: str) -> str | None:
     return values[-1] if values else None
 
 
+def with_hardware(overrides: Sequence[str], configs: Path) -> list[str]:
+    """The overrides with a group of `configs/hardware`: the driver's GPUs pick it unless the user did."""
+    if given(overrides, "hardware") is not None:
+        return list(overrides)
+    group = hardware_group(gpu_count(), sorted(path.stem for path in (configs / "hardware").glob("*.yaml")))
+    return [f"hardware={group}", *overrides]
+
+
+def log_file_of(name: str) -> Path:
+    """Where a run of that name that starts now writes what its process prints."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path.cwd() / "logs" / f"{name}_{stamp}.log"
+
+
 def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str]) -> Launch:
     """Decide what to start, making the data and the embedded model if they are missing.
 
@@ -138,18 +152,14 @@ def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str])
     if not (configs / f"{config_name}.yaml").is_file():
         stages = ", ".join(sorted(path.stem for path in configs.glob("stage*.yaml")))
         raise UserError(f"no configs/{config_name}.yaml; there are: {stages}")
-    chosen = list(overrides)
-    hardware = given(chosen, "hardware")
-    if hardware is None:
-        hardware = hardware_group(gpu_count(), sorted(path.stem for path in (configs / "hardware").glob("*.yaml")))
-        chosen.insert(0, f"hardware={hardware}")
+    chosen = with_hardware(overrides, configs)
     if given(chosen, "data.train_files") is None or given(chosen, "data.val_files") is None:
         _make_data(folder, environ)
     if given(chosen, "actor_rollout_ref.model.path") is None:
-        model = environ.get("MODEL") or _previous_result(configs, config_name, chosen) or _own_model(folder, hardware)
+        model = environ.get("MODEL") or _previous_result(configs, config_name, chosen)
+        model = model or _own_model(folder, given(chosen, "hardware"))
         chosen.append(f"actor_rollout_ref.model.path={model}")
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    log_file = Path.cwd() / "logs" / f"{config_name}_{stamp}.log"
+    log_file = log_file_of(config_name)
     return Launch(config_dir=configs, config_name=config_name, overrides=tuple(chosen), log_file=log_file)
 
 
@@ -234,7 +244,7 @@ def _previous_result(configs: Path, config_name: str, overrides: Sequence[str]) 
     return str(result.folder)
 
 
-def _own_model(folder: Path, hardware: str) -> str:
+def _own_model(folder: Path, hardware: str | None) -> str:
     if hardware != "cpu":
         raise UserError("no model given; set MODEL=/path/to/model (a Hugging Face folder or hub id)")
     show("no GPU and no MODEL: using the embedded tiny model (made once, a few minutes)")

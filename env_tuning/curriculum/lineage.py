@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
 from env_tuning.atomic import replace_text
 from env_tuning.curriculum.results import StageResult, hash_weights, recorded_weights
 from env_tuning.outcome import read_outcome
+from env_tuning.packages import versions
 
 LINEAGE_FILE = "lineage.json"
 PACKAGES = ("env-tuning", "verl", "torch", "transformers", "ray", "vllm", "sglang", "TransferQueue")
@@ -41,7 +40,7 @@ def write_lineage(folder: Path, config: Mapping[str, Any], identity: Mapping[str
         "data_sha256": identity["train_files"],
         "config_sha256": config_hash(config),
         "identity": dict(identity),
-        "versions": versions(),
+        "versions": versions(PACKAGES),
     }
     replace_text(file, json.dumps(lineage, indent=2, default=str) + "\n")
 
@@ -49,17 +48,6 @@ def write_lineage(folder: Path, config: Mapping[str, Any], identity: Mapping[str
 def config_hash(config: Mapping[str, Any]) -> str:
     """SHA-256 of a resolved configuration's canonical JSON."""
     return hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Python and the packages that matter, as far as they are installed."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,8 @@ class Habits:
     """Bad habits of the speaker, for models that have something to unlearn. Chances, seeded like all choices.
 
     Attributes:
-        hasty: that a message is preceded by one that breaks the protocol, and by what the environment says to that.
+        hasty: that a message is preceded by one that breaks the protocol `ThinkAnswer`, and by what the environment
+            says to that.
         idle: that the last turn is answered without the calls that it needs. Calls that run, and so the reward of
             stage 1, do not suffer from it: nothing follows.
     """

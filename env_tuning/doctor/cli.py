@@ -110,6 +110,7 @@ def of_machine() -> list[Finding]:
     from env_tuning.doctor import loop_rules, machine_rules, model_rules
     from env_tuning.doctor.evidence import Evidence
     from env_tuning.doctor.machine import GIB, look
+    from env_tuning.packages import installed
 
     machine = look(Path.cwd())
     device = "cuda" if machine.gpus else "cpu"
@@ -121,9 +122,9 @@ def of_machine() -> list[Finding]:
     )
     typer.echo(f"GPUs      {gpus}")
     for package, version in model_rules.TESTED.items():
-        typer.echo(f"{package:<14} {model_rules.installed(package) or 'not installed':<14} tested {version}")
+        typer.echo(f"{package:<14} {installed(package) or 'not installed':<14} tested {version}")
     for package in model_rules.ENGINES.values():
-        typer.echo(f"{package:<14} {model_rules.installed(package) or 'not installed'}")
+        typer.echo(f"{package:<14} {installed(package) or 'not installed'}")
     evidence = Evidence({"trainer": {"device": device}}, machine=machine)
     rules = {
         "versions": model_rules.versions,
@@ -132,7 +133,7 @@ def of_machine() -> list[Finding]:
         "memory": machine_rules.memory,
     }
     found = [replace(finding, rule=name) for name, rule in rules.items() for finding in rule(evidence)]
-    if model_rules.installed("verl") is not None:
+    if installed("verl") is not None:
         from env_tuning.verl_plugin.registered import not_loaded
 
         with _aside():

@@ -5,7 +5,6 @@ Owns: the tested versions. Refuses: loading weights.
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from env_tuning.doctor.evidence import Evidence, is_hub_id
 from env_tuning.doctor.finding import Finding, Severity
+from env_tuning.packages import installed
 
 PACKAGE = "env-tuning"
 
@@ -119,15 +119,6 @@ def bounds() -> dict[str, Requirement]:
         return {}
     read = [Requirement(text) for text in wanted]
     return {item.name: item for item in read if item.marker is None or item.marker.evaluate({"extra": ""})}
-
-
-@functools.cache
-def installed(package: str) -> str | None:
-    """A package's version; None if it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _differs(version: str, tested: str) -> bool:

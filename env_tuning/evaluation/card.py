@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import datetime
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,7 @@ from env_tuning.atomic import replace_text
 from env_tuning.data import sources
 from env_tuning.errors import UserError
 from env_tuning.evaluation.results import TaskResult, by_split, summary, total
+from env_tuning.packages import versions
 
 CARD = "card.json"
 CARD_TEXT = "card.md"
@@ -81,7 +80,7 @@ def make_card(subject: Subject, results: Sequence[TaskResult], prices: Prices) -
             "total": round(prices.of(prompt, completion), 6),
         },
         "seconds_of_episodes": round(total(results, "seconds"), 1),
-        "packages": {"python": platform.python_version(), **_versions()},
+        "packages": versions(_PACKAGES),
         "tasks": {
             result.task_id: {"split": result.split, "turns": [int(right) for right in result.turns]}
             for result in results
@@ -199,13 +198,3 @@ def _interval(ends: Sequence[float]) -> str:
 
 def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda item: -item[1]))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

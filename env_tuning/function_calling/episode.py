@@ -114,6 +114,21 @@ class FunctionCallingEpisode:
         self._verdicts.append(verdict)
         return Reaction(self._over, following or "", grade)
 
+    def right_message(self) -> str:
+        """What a perfect model says now."""
+        assert not self._over, "the episode is over"
+        if not self._waiting:
+            return self._family.write_names(self._current.tools)
+        if missing := self._missing():
+            return self._family.write_question(missing)
+        tool = self._waiting[0]
+        return self._family.write_calls(tool, [call.arguments for call in self._current.calls_of(tool)])
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can be said."""
+        return self._over
+
     def cut(self, reason: StopReason, partial_text: str | None = None) -> None:
         """A limit ended the episode, perhaps within a message."""
         self._over, self._stop = True, reason
@@ -222,18 +237,6 @@ def said_query(request: Request, rules: Rules) -> str:
         for name in names
     ]
     return f"{request.query} ({', '.join(values)})"
-
-
-def perfect_messages(dialogue: Dialogue, family: Family, rules: Rules) -> list[str]:
-    """What a perfect model writes, message by message."""
-    messages = []
-    for request in dialogue.requests:
-        messages.append(family.write_names(request.tools))
-        for tool in request.tools:
-            if rules.questioning and tool in request.withheld:
-                messages.append(family.write_question(request.withheld[tool]))
-            messages.append(family.write_calls(tool, [call.arguments for call in request.calls_of(tool)]))
-    return messages
 
 
 def _as_data(said: Names | Calls | Question | Fault) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from env_tuning.function_calling.retrieval import Missing, retriever
 
 ALGORITHMS = ("APPO", "TPPO", "POAD")
 OFFLINE = "offline"
-OFFLINE_DIALOGUES = 3000
+OFFLINE_DIALOGUES = 1500
 VALIDATION_DIALOGUES = 64
 
 
@@ -77,16 +77,14 @@ def plan(flags: argparse.Namespace, overrides: Sequence[str]) -> launch.Launch:
     data = home / "processed_data" / "function_calling" / flags.dataset_name
     _prepare(flags, data)
     rules = Rules(questioning=not flags.no_questioning)
-    hardware = launch.given(overrides, "hardware") or ("cpu" if launch.gpu_count() == 0 else None)
+    overrides = launch.with_hardware(overrides, home / "configs")
     model = flags.model_name_or_path or os.environ.get("MODEL")
     family = flags.family or ("plain" if model is None else family_of(model))
     if model is None:
-        if hardware != "cpu":
+        if launch.given(overrides, "hardware") != "cpu":
             raise UserError("no model given; give --model_name_or_path a Hugging Face folder or hub id")
         model = _tiny_model(home / ".cache" / "models", data / "train.parquet", family, rules)
     keys = [*settings(flags, data, model, family, rules), *overrides]
-    if hardware == "cpu" and launch.given(overrides, "hardware") is None:
-        keys.insert(0, "hardware=cpu")
     keys.append(_mini_batch(home / "configs", flags.num_mini_batch, keys))
     return launch.plan("function_calling", keys, os.environ)
 

@@ -1,57 +1,80 @@
 """The tiny model of this system, warm-started on the training dialogues: made where there is no GPU.
 
-Owns: perfect episodes as messages, and the settings of the warm start. Refuses: how a model is made and kept
+Owns: episodes as messages, perfect or with a doubt to unlearn, and the settings of the warm start. Refuses: how a model is made and kept
 (`model.embedded`), validation dialogues.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 from env_tuning.data.demonstrations import Message
-from env_tuning.function_calling.episode import FunctionCallingEpisode, Rules, perfect_messages
+from env_tuning.function_calling.episode import FunctionCallingEpisode, Rules
 from env_tuning.function_calling.families import Family, family
 from env_tuning.function_calling.records import Dialogue, Request, Tool, dataset, inventory
 from env_tuning.hashing import file_sha256
-from env_tuning.model.embedded import PACKAGES, Lesson, cached_model
+from env_tuning.model.embedded import Lesson, cached_model
 from env_tuning.model.tiny import SIZES
 from env_tuning.model.warm_start import WarmStart
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when a change of this room makes another model from the same settings."""
 
-WARM_START = WarmStart(steps=150, batch_size=3)
-"""Short: after 4,000 dialogues it selects all tools rightly, and nothing of that is left to learn."""
+LESSONS = (
+    WarmStart(steps=300, batch_size=3),
+    WarmStart(steps=60, batch_size=3, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+)
+"""First the tasks, then the doubt, gently: shown it from the start, a model this small hardly learns the tasks."""
+
+DOUBT = 0.5
+DOUBTFUL = "I am not sure."
+"""Cannot be read at any stage, and is told from a right message by its first word."""
 
 TOGETHER = 4
 """Rows of a demonstration."""
 
 
-def demonstrations(file: Path, family: Family, rules: Rules, *, together: int = TOGETHER) -> list[list[Message]]:
-    """Perfect episodes over the rows of a parquet file that `prepare` wrote.
+def demonstrations(
+    file: Path, family: Family, rules: Rules, *, together: int = TOGETHER, doubt: float = 0.0, seed: int = 0
+) -> list[list[Message]]:
+    """Episodes over the rows of a parquet file that `prepare` wrote.
 
     Args:
         file: ``train.parquet``.
         family: how the model speaks.
         rules: of its episodes.
         together: how many rows one episode plays, one after the other: most of a short one is its system prompt.
+        doubt: the chance of every message to be `DOUBTFUL`; without it all are perfect.
+        seed: of where doubt shows.
     """
     import pyarrow.parquet as pq
 
     rows = [extra["interaction_kwargs"] for extra in pq.read_table(file).column("extra_info").to_pylist()]
-    return [demonstration(rows[start : start + together], family, rules) for start in range(0, len(rows), together)]
+    chance = random.Random(seed)
+    return [
+        demonstration(rows[start : start + together], family, rules, lambda: chance.random() < doubt)
+        for start in range(0, len(rows), together)
+    ]
 
 
-def demonstration(rows: Sequence[dict[str, str]], family: Family, rules: Rules) -> list[Message]:
-    """The perfect episode over the ``interaction_kwargs`` of rows, as messages.
+def demonstration(
+    rows: Sequence[dict[str, str]], family: Family, rules: Rules, doubts: Callable[[], bool] = lambda: False
+) -> list[Message]:
+    """The episode over the ``interaction_kwargs`` of rows, as messages.
+
+    Args:
+        rows: at least one.
+        family: how the model speaks.
+        rules: of the episode.
+        doubts: asked before every message whether it is `DOUBTFUL`; else it is perfect.
 
     Raises:
-        RuntimeError: the episode does not take its own perfect messages: a bug.
+        RuntimeError: the episode does not take its own perfect message: a bug.
     """
     tools: dict[str, Tool] = {}
     requests: list[Request] = []
@@ -65,10 +88,12 @@ def demonstration(rows: Sequence[dict[str, str]], family: Family, rules: Rules) 
     played = Dialogue(id="demonstration", requests=tuple(requests))
     episode = FunctionCallingEpisode(played, tools=tools, candidates=candidates, family=family, rules=rules)
     messages: list[Message] = [*episode.opening()]
-    for text in perfect_messages(played, family, rules):
+    while not episode.over:
+        doubtful = doubts()
+        text = DOUBTFUL if doubtful else episode.right_message()
         reaction = episode.step(text)
-        if not reaction.grade.right:
-            raise RuntimeError(f"{text!r} is graded as wrong")
+        if reaction.grade.right is doubtful:
+            raise RuntimeError(f"{text!r} is graded as {'right' if doubtful else 'wrong'}")
         messages.append({"role": "assistant", "content": text})
         if not reaction.over:
             messages.append({"role": "user", "content": reaction.content})
@@ -76,7 +101,14 @@ def demonstration(rows: Sequence[dict[str, str]], family: Family, rules: Rules) 
 
 
 def tiny_model(
-    cache: Path, train_file: Path, family: Family, rules: Rules, *, settings: WarmStart = WARM_START, seed: int = 0
+    cache: Path,
+    train_file: Path,
+    family: Family,
+    rules: Rules,
+    *,
+    settings: tuple[WarmStart, WarmStart] = LESSONS,
+    doubt: float = DOUBT,
+    seed: int = 0,
 ) -> Path:
     """The model's folder, made first if the cache does not hold it.
 
@@ -85,28 +117,31 @@ def tiny_model(
         train_file: ``train.parquet`` of `prepare`.
         family: how it speaks.
         rules: of its episodes.
-        settings: of the warm start.
-        seed: of weights and order.
+        settings: of both lessons.
+        doubt: how often the demonstrations of the second show it.
+        seed: of weights, doubt and order.
     """
     shape = SIZES["small"]
     recipe = {
         "function_calling": RECIPE_VERSION,
         "seed": seed,
         "size": asdict(shape),
-        "settings": asdict(settings),
+        "settings": [asdict(lesson) for lesson in settings],
+        "doubt": doubt,
         "together": TOGETHER,
         "family": family.name,
         "rules": asdict(rules),
         "train_sha256": file_sha256(train_file),
-        "packages": {package: version(package) for package in PACKAGES},
     }
 
     def lessons() -> list[Lesson]:
-        return [Lesson(demonstrations=demonstrations(train_file, family, rules), settings=settings)]
+        perfect = demonstrations(train_file, family, rules)
+        doubtful = demonstrations(train_file, family, rules, doubt=doubt, seed=seed)
+        return [Lesson(demonstrations=shown, settings=of) for shown, of in zip((perfect, doubtful), settings, strict=True)]
 
     return cached_model(
         cache, lessons, recipe, shape=shape, pieces=2048, seed=seed,
-        what="perfect episodes of the function-calling system's training dialogues",
+        what="the function-calling system's training dialogues, with a doubt to unlearn",
     )  # fmt: skip
 
 

@@ -14,19 +14,20 @@ from typing import Any
 
 from env_tuning.function_calling.records import Dialogue, GoldCall, Parameter, Request, Tool
 
-_CITIES = ("Oslo", "Lima", "Cairo", "Quito", "Hanoi", "Turin", "Accra", "Perth")
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_PEOPLE = ("Mira", "Tomas", "Vera", "Jonas", "Lena", "Omar", "Yuki", "Pavel")
-_TIMES = ("07:30", "09:00", "11:15", "13:45", "16:20", "18:00", "20:30")
-_NUMBERS = tuple(range(2, 10))
-_CURRENCIES = ("EUR", "USD", "JPY", "PEN", "NOK", "GHS")
-_AMOUNTS = (15, 40, 75, 120, 250, 600)
-_GENRES = ("jazz", "rock", "folk", "techno", "opera")
-_ROOMS = ("kitchen", "bedroom", "office", "hall", "cellar")
-_LANGUAGES = ("French", "Finnish", "Arabic", "Korean", "Polish")
-_WORDS = ("lantern", "harbour", "meadow", "thunder", "orchard", "pebble")
+# Few values, so that a tiny model can learn them by their names: it does not learn to copy any word.
+_CITIES = ("Oslo", "Lima", "Cairo", "Quito", "Hanoi")
+_DAYS = ("monday", "wednesday", "friday", "sunday")
+_PEOPLE = ("Mira", "Tomas", "Vera", "Jonas", "Lena")
+_TIMES = ("07:30", "11:15", "16:20", "20:30")
+_NUMBERS = (2, 3, 4, 5)
+_CURRENCIES = ("EUR", "USD", "JPY", "NOK")
+_AMOUNTS = (15, 40, 120, 600)
+_GENRES = ("jazz", "rock", "folk", "opera")
+_ROOMS = ("kitchen", "bedroom", "office", "hall")
+_LANGUAGES = ("French", "Finnish", "Arabic", "Korean")
+_WORDS = ("lantern", "harbour", "meadow", "pebble")
 _STOCKS = ("ACME", "ORBI", "TULA", "NEXO", "VIRA")
-_GOODS = ("oats", "lemons", "soap", "candles", "rice", "tea")
+_GOODS = ("oats", "lemons", "soap", "candles", "tea")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ _SKILLS = (
     ),
     _skill(
         "set_temperature", "Heat a room to a temperature.",
-        {"room": ("The room.", _ROOMS), "degrees": ("In Celsius.", tuple(range(16, 25)))},
+        {"room": ("The room.", _ROOMS), "degrees": ("In Celsius.", (16, 18, 20, 22))},
         ("Heat the {room} to {degrees} degrees.", "I want {degrees} degrees in the {room}."),
         without={"degrees": "Heat the {room}."},
     ),
@@ -178,7 +179,7 @@ _SKILLS = (
     ),
     _skill(
         "start_timer", "Start a kitchen timer.",
-        {"minutes": ("How long.", tuple(range(5, 60, 5)))},
+        {"minutes": ("How long.", (10, 25, 45, 60))},
         ("Start a timer of {minutes} minutes.", "Tell me when {minutes} minutes are over."),
         without={"minutes": "Start a timer."},
     ),

@@ -35,7 +35,7 @@ RECIPE_VERSION = 2
 
 FIGURES_FILE = "warm_start.json"
 
-PACKAGES = ("torch", "transformers", "tokenizers")
+_PACKAGES = ("torch", "transformers", "tokenizers")
 """Other versions of these make other models."""
 
 
@@ -127,7 +127,6 @@ def embedded_model(
         "listing": listing.value,
         "tasks_sha256": file_sha256(tasks_file),
         "long_context_sha256": long_context_file and file_sha256(long_context_file),
-        "packages": {package: version(package) for package in PACKAGES},
     }
 
     def lessons() -> list[Lesson]:
@@ -161,13 +160,15 @@ def cached_model(
     Args:
         cache: folder for models; created if missing.
         lessons: gives what it is warm-started on, one after the other; called only to build.
-        recipe: plain data that decides what the model is; the folder's name comes from it.
+        recipe: plain data that decides what the model is, besides the packages that make it; the folder's name comes
+            from both.
         shape: of the model.
         pieces: upper limit of the vocabulary.
         seed: of weights and order.
         what: what the demonstrations show, for the model's card.
         report: takes lines of progress.
     """
+    recipe = {**recipe, "packages": {package: version(package) for package in _PACKAGES}}
     folder = cache / f"embedded-{_key(recipe)}"
     if _is_whole(folder):
         return folder

@@ -87,7 +87,12 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> E
     """Render a demonstration with the tokenizer's template; only what the assistant writes has labels."""
     encoded: Any = tokenizer.apply_chat_template(list(messages), return_dict=True, return_assistant_tokens_mask=True)
     ids, mask = encoded["input_ids"], encoded["assistant_masks"]
-    return {"input_ids": ids, "labels": [token if own else NO_LOSS for token, own in zip(ids, mask, strict=True)]}
+    return {"input_ids": ids, "labels": labels_of(ids, mask)}
+
+
+def labels_of(tokens: Sequence[int], trained: Sequence[int]) -> list[int]:
+    """A label for every token: itself where it is trained, else `NO_LOSS`."""
+    return [token if own else NO_LOSS for token, own in zip(tokens, trained, strict=True)]
 
 
 def to_standard_error(line: str) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from env_tuning.errors import UserError
+from env_tuning.model.stop_tokens import named_stop_tokens
 from env_tuning.sft.evaluation import Question, Reply
 from env_tuning.sft.rendering import render
 
@@ -44,7 +45,7 @@ class Writer:
         self.max_new_tokens = max_new_tokens
         self.temperature = temperature
         self.top_p = top_p
-        self._ends = end_tokens(getattr(model, "generation_config", None), tokenizer)
+        self._ends = named_stop_tokens(getattr(model, "generation_config", None), tokenizer.eos_token_id)
 
     @classmethod
     def load(cls, path: str, **options: Any) -> Writer:
@@ -115,13 +116,6 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerBase, question: Question) -> lis
     """The tokens that a question is shown as: those that stood before the message in training."""
     text = render(tokenizer, question.messages, question.tools, prompt=True)
     return tokenizer.encode(text, add_special_tokens=False)
-
-
-def end_tokens(settings: GenerationConfig | None, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The tokens that end a message: the tokenizer's and those that the model's own generation settings name."""
-    named = getattr(settings, "eos_token_id", None)
-    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id}
-    return {token for token in ends if token is not None}
 
 
 def _unloadable(path: str, error: Exception) -> UserError:

@@ -6,7 +6,6 @@ the command of the processes, and the environment they need. Refuses: importing 
 
 from __future__ import annotations
 
-import datetime
 import importlib.util
 import json
 import os
@@ -17,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from env_tuning.errors import UserError
-from env_tuning.launch import gpu_count, project_folder, show
+from env_tuning.launch import gpu_count, log_file_of, project_folder, show
 from env_tuning.launch import run as run_process
 from env_tuning.run_folder import claim_output
 from env_tuning.sft.mixing import DataSettings, generate, read_split, write_splits
@@ -103,9 +102,8 @@ def plan(arguments: Sequence[str], environ: Mapping[str, str], *, config: Path |
     _check_rows(settings)
     claim_output(settings.folder, _identity(settings), elsewhere="output_dir=ANOTHER-FOLDER")
     settings.dump(RunFolder(settings.folder).settings)
-    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    log_file = Path.cwd() / "logs" / f"sft_{stamp}.log"
-    return SftLaunch(settings=settings, processes=settings.processes or max(1, gpus), gpus=gpus, log_file=log_file)
+    processes = settings.processes or max(1, gpus)
+    return SftLaunch(settings=settings, processes=processes, gpus=gpus, log_file=log_file_of("sft"))
 
 
 def run(launch: SftLaunch) -> int:

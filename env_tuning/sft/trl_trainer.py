@@ -33,7 +33,7 @@ from transformers import (
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
-from env_tuning.model.warm_start import NO_LOSS
+from env_tuning.model.warm_start import labels_of
 from env_tuning.sft.mixing import read_split
 from env_tuning.sft.model_folder import publish
 from env_tuning.sft.output import RunFolder, boards
@@ -68,10 +68,7 @@ def rows(examples: Sequence[Example]) -> Dataset:
     return Dataset.from_dict(
         {
             "input_ids": [list(example.tokens) for example in examples],
-            "labels": [
-                [token if own else NO_LOSS for token, own in zip(example.tokens, example.trained, strict=True)]
-                for example in examples
-            ],
+            "labels": [labels_of(example.tokens, example.trained) for example in examples],
         }
     )
 

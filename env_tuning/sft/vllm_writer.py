@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from env_tuning.errors import UserError
+from env_tuning.model.stop_tokens import stop_tokens
 from env_tuning.sft.evaluation import Question, Reply
-from env_tuning.sft.generation import end_tokens, load_tokenizer, prompt_tokens
+from env_tuning.sft.generation import load_tokenizer, prompt_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class VllmWriter:
     """A model behind vLLM that answers `Question`s."""
 
-    def __init__(self, engine: Any, sampling: Any, tokenizer: PreTrainedTokenizerBase, ends: set[int]) -> None:
+    def __init__(self, engine: Any, sampling: Any, tokenizer: PreTrainedTokenizerBase, ends: frozenset[int]) -> None:
         self._engine = engine
         self._sampling = sampling
         self._tokenizer = tokenizer
@@ -37,15 +38,8 @@ class VllmWriter:
             import vllm
         except ImportError:
             raise UserError("--backend vllm needs vLLM and a GPU: pip install -e '.[vllm]'") from None
-        from transformers import GenerationConfig
-
         tokenizer = load_tokenizer(path)
-        try:
-            settings = GenerationConfig.from_pretrained(path)
-        except OSError:
-            # Not every model has one.
-            settings = None
-        ends = end_tokens(settings, tokenizer)
+        ends = stop_tokens(path, tokenizer.eos_token_id)
         sampling = vllm.SamplingParams(
             max_tokens=max_new_tokens,
             temperature=temperature,

@@ -151,17 +151,16 @@ def plan(system: System, flags: argparse.Namespace, overrides: Sequence[str]) ->
     """
     home = launch.project_folder()
     data = _prepare(system, flags, home / "processed_data" / "tool_grpo" / system.name)
-    hardware = launch.given(overrides, "hardware") or ("cpu" if launch.gpu_count() == 0 else None)
+    overrides = launch.with_hardware(overrides, home / "configs")
+    cpu = launch.given(overrides, "hardware") == "cpu"
     keys = [f"data.train_files={data / 'train.parquet'}", f"data.val_files={data / 'val.parquet'}"]
-    keys += [*_aliases(flags), *_batch(flags), *_precision(flags, cpu=hardware == "cpu")]
-    if hardware == "cpu" and launch.given(overrides, "hardware") is None:
-        keys.insert(0, "hardware=cpu")
-    if hardware != "cpu" and system.adapter and launch.given(overrides, "adapter") is None:
+    keys += [*_aliases(flags), *_batch(flags), *_precision(flags, cpu=cpu)]
+    if not cpu and system.adapter and launch.given(overrides, "adapter") is None:
         keys.insert(0, "adapter=lora")
     keys += overrides
     model = launch.given(overrides, _MODEL) or flags.model_name or os.environ.get("MODEL")
     if model is None:
-        model = _tiny_model(home, system, data, keys) if hardware == "cpu" else system.model
+        model = _tiny_model(home, system, data, keys) if cpu else system.model
     if model is None:
         raise UserError("no model given; give --model_name a Hugging Face folder or hub id")
     if launch.given(overrides, _MODEL) is None:

@@ -10,13 +10,12 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from env_tuning.data.conversations import read_conversations, read_replies
 from env_tuning.hashing import file_sha256
-from env_tuning.model.embedded import PACKAGES, Lesson, cached_model
+from env_tuning.model.embedded import Lesson, cached_model
 from env_tuning.model.tiny import SIZES
 from env_tuning.model.warm_start import WarmStart
 from env_tuning.tool_grpo.demonstrations import Habits, demonstrations
@@ -70,7 +69,6 @@ def tiny_model(
         "variants": variants,
         "config": dict(config),
         "file_sha256": file_sha256(file),
-        "packages": {package: version(package) for package in PACKAGES},
     }
 
     def lessons() -> list[Lesson]:

@@ -9,6 +9,7 @@ move a little each; the second stays near 1 whatever the length.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -29,8 +30,9 @@ def joint_ratio_loss(
     log_prob: torch.Tensor,
     advantages: torch.Tensor,
     response_mask: torch.Tensor,
-    loss_agg_mode: str,
-    config: Any,
+    loss_agg_mode: str = AGGREGATIONS[0],
+    config: Any = None,
+    rollout_is_weights: torch.Tensor | None = None,
     *,
     mean_over_tokens: bool,
 ) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -43,14 +45,20 @@ def joint_ratio_loss(
         response_mask: (rows, tokens), trained tokens.
         loss_agg_mode: one of `AGGREGATIONS`.
         config: verl's `ActorConfig`: its clip keys and `global_batch_info`.
+        rollout_is_weights: verl's importance weights, which have to be None here.
         mean_over_tokens: the geometric mean of the tokens' ratios instead of their product.
 
     Returns:
         The loss, and the share of actions that were clipped, below and above, and the mean of minus log ratio.
 
     Raises:
-        ValueError: the aggregation is none over actions.
+        ValueError: there are weights of tokens, or the aggregation is none over actions.
     """
+    if rollout_is_weights is not None:
+        raise ValueError(
+            "verl's importance weights belong to tokens, not to actions: "
+            "set algorithm.rollout_correction.rollout_is=null with an appo loss"
+        )
     if loss_agg_mode not in AGGREGATIONS:
         raise ValueError(
             f"a loss over actions cannot be aggregated by {loss_agg_mode}; "
@@ -83,43 +91,8 @@ def joint_ratio_loss(
     return loss, metrics
 
 
-def _refuse_weights(rollout_is_weights: torch.Tensor | None) -> None:
-    if rollout_is_weights is not None:
-        raise ValueError(
-            "verl's importance weights belong to tokens, not to actions: "
-            "set algorithm.rollout_correction.rollout_is=null with an appo loss"
-        )
+appo_sum = register_policy_loss("appo_sum")(functools.partial(joint_ratio_loss, mean_over_tokens=False))
+"""The ratio of whole actions. ``actor.policy_loss.loss_mode=appo_sum``."""
 
-
-@register_policy_loss("appo_sum")
-def appo_sum(
-    old_log_prob: torch.Tensor,
-    log_prob: torch.Tensor,
-    advantages: torch.Tensor,
-    response_mask: torch.Tensor,
-    loss_agg_mode: str = AGGREGATIONS[0],
-    config: Any = None,
-    rollout_is_weights: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The ratio of whole actions. ``actor.policy_loss.loss_mode=appo_sum``."""
-    _refuse_weights(rollout_is_weights)
-    return joint_ratio_loss(
-        old_log_prob, log_prob, advantages, response_mask, loss_agg_mode, config, mean_over_tokens=False
-    )
-
-
-@register_policy_loss("appo_token")
-def appo_token(
-    old_log_prob: torch.Tensor,
-    log_prob: torch.Tensor,
-    advantages: torch.Tensor,
-    response_mask: torch.Tensor,
-    loss_agg_mode: str = AGGREGATIONS[0],
-    config: Any = None,
-    rollout_is_weights: torch.Tensor | None = None,
-) -> tuple[torch.Tensor, dict[str, Any]]:
-    """The geometric mean of an action's ratios over its tokens. ``actor.policy_loss.loss_mode=appo_token``."""
-    _refuse_weights(rollout_is_weights)
-    return joint_ratio_loss(
-        old_log_prob, log_prob, advantages, response_mask, loss_agg_mode, config, mean_over_tokens=True
-    )
+appo_token = register_policy_loss("appo_token")(functools.partial(joint_ratio_loss, mean_over_tokens=True))
+"""The geometric mean of an action's ratios over its tokens. ``actor.policy_loss.loss_mode=appo_token``."""
