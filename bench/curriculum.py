@@ -9,15 +9,12 @@ cores; the machine should be idle otherwise. Called again it goes on where it wa
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from stage1 import PROJECT, Peak
+from stage1 import PROJECT, run_whole, series
 
 EDGE = 8
 """Steps at the start and at the end of a stage whose means are compared: tasks differ from step to step."""
@@ -26,23 +23,6 @@ WINDOW = 5
 """Steps over which plotted curves are averaged."""
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
-
-
-def run(command: Sequence[str]) -> tuple[float, float]:
-    """Run a command to its end; seconds and peak GiB. A failed one ends the benchmark."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, cwd=PROJECT)
-    peak = Peak(process.pid)
-    peak.start()
-    if process.wait() != 0:
-        raise SystemExit(f"{' '.join(command)} failed with status {process.returncode}")
-    return time.monotonic() - started, peak.bytes / 2**30
-
-
-def series(stage: Path, metric: str) -> list[float]:
-    """A metric of every training step of a stage."""
-    events = [json.loads(line) for line in (stage / "progress.jsonl").read_text().splitlines()]
-    return [event[metric] for event in events if event["event"] == "step"]
 
 
 def row(seed: int, name: str, metric: str, values: Sequence[float]) -> str:
@@ -94,23 +74,23 @@ def main() -> None:
         folder = arguments.out.resolve() / f"seed{seed}"
         tool, common = str(Path(sys.executable).with_name("env-tuning")), [f"data.seed={seed}", *overrides]
         command = [tool, "curriculum", "--local", f"curriculum.output_dir={folder}", *common]
-        costs.append((seed, *run(command)))
+        costs.append((seed, *run_whole(command, f"seed {seed}")))
         if arguments.hints:
             start = folder / "stage1" / "result"
             plain = [f"actor_rollout_ref.model.path={start.resolve()}", f"env_tuning.output_dir={folder / 'plain'}"]
-            run([tool, "train", "stage2", "augmentation=off", *plain, *common])
-            arms["with hints"].append(series(folder / "stage2", "correct_turns"))
-            arms["without hints"].append(series(folder / "plain", "correct_turns"))
+            run_whole([tool, "train", "stage2", "augmentation=off", *plain, *common], f"seed {seed} without hints")
+            arms["with hints"].append(series(folder / "stage2", "step", "correct_turns"))
+            arms["without hints"].append(series(folder / "plain", "step", "correct_turns"))
     print("| seed | stage | metric | steps | first 8 | last 8 | change |\n|---|---|---|---|---|---|---|")
     for seed in arguments.seeds:
         folder = arguments.out / f"seed{seed}"
         for name in STAGES:
             metric = "reward" if name == "stage1" else "correct_turns"
-            print(row(seed, name, metric, series(folder / name, metric)))
-        both = [value for name in ("stage2", "stage3") for value in series(folder / name, "correct_turns")]
+            print(row(seed, name, metric, series(folder / name, "step", metric)))
+        both = [value for name in ("stage2", "stage3") for value in series(folder / name, "step", "correct_turns")]
         print(row(seed, "stages 2-3", "correct_turns", both))
         if arguments.hints:
-            print(row(seed, "stage2, no hints", "correct_turns", series(folder / "plain", "correct_turns")))
+            print(row(seed, "stage2, no hints", "correct_turns", series(folder / "plain", "step", "correct_turns")))
     print("\n| seed | seconds | peak GiB |\n|---|---|---|")
     for seed, seconds, gib in costs:
         print(f"| {seed} | {seconds:.0f} | {gib:.1f} |")

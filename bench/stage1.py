@@ -61,27 +61,37 @@ def run_seed(seed: int, folder: Path, overrides: list[str]) -> Run:
 
 def measured(command: Sequence[str], seed: int, output: Path) -> Run:
     """What a training command that writes to a folder gave; a failed one ends the benchmark."""
-    started = time.monotonic()
-    process = subprocess.Popen(command, cwd=PROJECT)
-    peak = Peak(process.pid)
-    peak.start()
-    if process.wait() != 0:
-        raise SystemExit(f"seed {seed} failed with status {process.returncode}")
-    seconds = time.monotonic() - started
-    events = [json.loads(line) for line in (output / "progress.jsonl").read_text().splitlines()]
-    rewards = [event["reward"] for event in events if event["event"] == "step"]
+    seconds, peak_gib = run_whole(command, f"seed {seed}")
+    rewards = series(output, "step", "reward")
     return Run(
         seed=seed,
         steps=len(rewards),
         first=statistics.mean(rewards[:EDGE]),
         last=statistics.mean(rewards[-EDGE:]),
-        validation=tuple(event["score"] for event in events if event["event"] == "validation"),
+        validation=tuple(series(output, "validation", "score")),
         seconds=seconds,
-        peak_gib=peak.bytes / 2**30,
+        peak_gib=peak_gib,
     )
 
 
-class Peak(threading.Thread):
+def run_whole(command: Sequence[str], name: str) -> tuple[float, float]:
+    """Run a command to its end; seconds and peak GiB. A failed one ends the benchmark."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, cwd=PROJECT)
+    peak = _Peak(process.pid)
+    peak.start()
+    if process.wait() != 0:
+        raise SystemExit(f"{name} failed with status {process.returncode}")
+    return time.monotonic() - started, peak.bytes / 2**30
+
+
+def series(output: Path, event: str, metric: str) -> list[float]:
+    """A metric of every event of a kind in a run's folder."""
+    events = [json.loads(line) for line in (output / "progress.jsonl").read_text().splitlines()]
+    return [found[metric] for found in events if found["event"] == event]
+
+
+class _Peak(threading.Thread):
     """The largest memory of a process and its descendants, until it ends."""
 
     def __init__(self, pid: int) -> None:

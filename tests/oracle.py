@@ -11,8 +11,9 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from stub_server import Response, as_json, stub_server
 
 from env_tuning.calls import ToolCall, parse_call
 from env_tuning.data.demonstrations import name_arguments
@@ -136,46 +137,19 @@ def serving(oracle: Oracle, models: tuple[str, ...] = ("oracle",)) -> Iterator[O
     """Serve it on a free port, at ``oracle.url``."""
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(body: dict[str, Any], key: str | None) -> Response:
+        with lock:
+            number = oracle.asked
+            oracle.asked += 1
+            oracle.keys.add(key)
+            if oracle.keep:
+                oracle.requests.append(body)
+        given = oracle.answer(body, number)
+        if not isinstance(given, Status):
+            return as_json(200, given)
+        if given.raw:
+            return Response(given.code, given.raw, given.headers)
+        return as_json(given.code, {"error": {"message": given.message}}, given.headers)
 
-        def do_GET(self) -> None:
-            self._send(200, json.dumps({"data": [{"id": name} for name in models]}).encode(), {})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                number = oracle.asked
-                oracle.asked += 1
-                oracle.keys.add(self.headers.get("Authorization"))
-                if oracle.keep:
-                    oracle.requests.append(body)
-            given = oracle.answer(body, number)
-            if isinstance(given, Status):
-                words = {"error": {"message": given.message}}
-                self._send(given.code, given.raw or json.dumps(words).encode(), given.headers)
-            else:
-                self._send(200, json.dumps(given).encode(), {})
-
-        def _send(self, code: int, data: bytes, headers: Mapping[str, str]) -> None:
-            with contextlib.suppress(OSError):  # a client that gave up
-                self.send_response(code)
-                for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    oracle.url = f"http://127.0.0.1:{server.server_port}/v1"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with stub_server(respond, models) as oracle.url:
         yield oracle
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -7,9 +7,10 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from stub_server import Response, as_json, stub_server
 
 from env_tuning.calls import ToolCall
 from env_tuning.environments import Scenario, ToolClass
@@ -188,45 +189,18 @@ def site_of(request: dict[str, Any]) -> str:
 def stub(answer: Callable[[dict[str, Any], int], Any], models: tuple[str, ...] = ("stub",)) -> Iterator[Stub]:
     """Serve; `answer` gets a request's body and its number, from 0."""
     lock = threading.Lock()
+    served = Stub(url="")
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def respond(body: dict[str, Any], key: str | None) -> Response:
+        with lock:
+            number = len(served.requests)
+            served.requests.append(body)
+            served.keys.append(key)
+        given = answer(body, number)
+        if isinstance(given, Status):
+            return as_json(given.code, given.body, given.headers)
+        whole = isinstance(given, dict) and "choices" in given
+        return as_json(200, given if whole else completion(json.dumps(given)))
 
-        def do_GET(self) -> None:
-            self._send(200, {"object": "list", "data": [{"id": name} for name in models]}, {})
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                number = len(served.requests)
-                served.requests.append(body)
-                served.keys.append(self.headers.get("Authorization"))
-            given = answer(body, number)
-            if isinstance(given, Status):
-                self._send(given.code, given.body, given.headers)
-            else:
-                whole = isinstance(given, dict) and "choices" in given
-                self._send(200, given if whole else completion(json.dumps(given)), {})
-
-        def _send(self, code: int, body: Any, headers: dict[str, str]) -> None:
-            data = json.dumps(body).encode()
-            with contextlib.suppress(OSError):  # a client that gave up
-                self.send_response(code)
-                for name, value in {**headers, "Content-Length": str(len(data))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    served = Stub(url=f"http://127.0.0.1:{server.server_port}/v1")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with stub_server(respond, models) as served.url:
         yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
