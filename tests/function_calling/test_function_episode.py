@@ -8,7 +8,6 @@ import pytest
 from env_tuning.function_calling.episode import (
     FunctionCallingEpisode,
     Rules,
-    perfect_messages,
     planned_turns,
 )
 from env_tuning.function_calling.families import FAMILIES, family
@@ -63,7 +62,9 @@ def test_perfect_messages_earn_everything(name, questioning):
             family=family(name),
             rules=rules,
         )
-        trajectory = play(episode, *perfect_messages(dialogue, family(name), rules))
+        while not episode.over:
+            episode.step(episode.right_message())
+        trajectory = episode.trajectory()
         assert len(trajectory.verdicts) == trajectory.turns == planned_turns(dialogue, rules)
         assert dense(trajectory).score == pytest.approx(1.0)
         assert origin(trajectory).score == pytest.approx(trajectory.turns + 2 / trajectory.turns)
