@@ -41,7 +41,8 @@ if [ -z "$_installed" ]; then
     python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
     python -m pip install --quiet --disable-pip-version-check -c "$_project/scripts/constraints-cpu.txt" -e "$_project[$_extras]"
   else
-    python -m pip install --quiet --disable-pip-version-check -e "$_project[$_extras]"
+    # The engine decides on torch, and the lock on everything: there is one set of versions that verl and it both take.
+    python -m pip install --quiet --disable-pip-version-check -c "$_project/scripts/locks/vllm.txt" -e "$_project[$_extras]"
   fi
   cp "$_project/pyproject.toml" "$VIRTUAL_ENV/.env-tuning-${_extras//,/-}"
 fi

@@ -134,7 +134,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     "python3 -m venv .venv": "scripts/setup.sh does the same; continuous integration runs it on a fresh clone",
     'pip install "torch==2.13.0"': "a package index; scripts/setup.sh does the same",
     'pip install -c scripts/constraints-cpu.txt -e ".[cpu]"': "a package index; scripts/setup.sh does the same",
-    'pip install -e ".[vllm]"': "a package index and a GPU",
+    'pip install -c scripts/locks/vllm.txt -e ".[vllm]"': "a package index and a GPU",
     'pip install -c scripts/constraints-cpu.txt -e ".[math]"': "a package index",
     'pip install -c scripts/constraints-cpu.txt -e ".[monty]"': "a package index",
     "env-tuning curriculum hardware=gpu8 data.seed=2 curriculum.output_dir=outputs/second": "eight GPUs",
