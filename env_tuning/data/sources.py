@@ -29,19 +29,19 @@ PACKAGE = "bfcl-eval"
 VERSION = "2026.3.23"
 WHEEL = f"bfcl_eval-{VERSION}-py3-none-any.whl"
 
-_DATA = "bfcl_eval/data"
+DATA_FOLDER = "bfcl_eval/data"
 LONG_CONTEXT_FILE = "bfcl_eval/eval_checker/multi_turn_eval/func_source_code/long_context.py"
 
 TOOL_DOC_FILES: Mapping[str, str] = MappingProxyType(
     {
-        "GorillaFileSystem": f"{_DATA}/multi_turn_func_doc/gorilla_file_system.json",
-        "MathAPI": f"{_DATA}/multi_turn_func_doc/math_api.json",
-        "MessageAPI": f"{_DATA}/multi_turn_func_doc/message_api.json",
-        "TwitterAPI": f"{_DATA}/multi_turn_func_doc/posting_api.json",
-        "TicketAPI": f"{_DATA}/multi_turn_func_doc/ticket_api.json",
-        "TradingBot": f"{_DATA}/multi_turn_func_doc/trading_bot.json",
-        "TravelAPI": f"{_DATA}/multi_turn_func_doc/travel_booking.json",
-        "VehicleControlAPI": f"{_DATA}/multi_turn_func_doc/vehicle_control.json",
+        "GorillaFileSystem": f"{DATA_FOLDER}/multi_turn_func_doc/gorilla_file_system.json",
+        "MathAPI": f"{DATA_FOLDER}/multi_turn_func_doc/math_api.json",
+        "MessageAPI": f"{DATA_FOLDER}/multi_turn_func_doc/message_api.json",
+        "TwitterAPI": f"{DATA_FOLDER}/multi_turn_func_doc/posting_api.json",
+        "TicketAPI": f"{DATA_FOLDER}/multi_turn_func_doc/ticket_api.json",
+        "TradingBot": f"{DATA_FOLDER}/multi_turn_func_doc/trading_bot.json",
+        "TravelAPI": f"{DATA_FOLDER}/multi_turn_func_doc/travel_booking.json",
+        "VehicleControlAPI": f"{DATA_FOLDER}/multi_turn_func_doc/vehicle_control.json",
     }
 )
 
@@ -67,7 +67,7 @@ f17b950c13adddf41d0848077df58788252e4c2e7cad5cfa71c8c4bf04f57b26  multi_turn_fun
 
 SHA256: Mapping[str, str] = MappingProxyType(
     {
-        **{f"{_DATA}/{path}": digest for digest, path in (line.split() for line in _DATA_SHA256.splitlines())},
+        **{f"{DATA_FOLDER}/{path}": digest for digest, path in (line.split() for line in _DATA_SHA256.splitlines())},
         LONG_CONTEXT_FILE: "5c9a5710115609c779e5b2ccb43f6ad58271ed96f2ea7a797edb0d65c385aa38",
     }
 )
@@ -93,12 +93,12 @@ class Benchmark:
 
 def question_file(category: Category) -> str:
     """Path in the wheel of a category's questions."""
-    return f"{_DATA}/BFCL_v4_{category.value}.json"
+    return f"{DATA_FOLDER}/BFCL_v4_{category.value}.json"
 
 
 def answer_file(category: Category) -> str:
     """Path in the wheel of a category's ground truth."""
-    return f"{_DATA}/possible_answer/BFCL_v4_{category.value}.json"
+    return f"{DATA_FOLDER}/possible_answer/BFCL_v4_{category.value}.json"
 
 
 def default_cache() -> Path:
@@ -139,7 +139,7 @@ def read_benchmark(source: Path) -> Benchmark:
     Raises:
         ValueError: not such a place, a file is missing, or a hash is wrong; one line with the file and the fix.
     """
-    texts = _read_checked(source)
+    texts = read_pinned(source, SHA256)
     return Benchmark(
         questions={category: _records(texts[question_file(category)]) for category in Category},
         answers={category: _records(texts[answer_file(category)]) for category in Category},
@@ -157,25 +157,34 @@ def read_long_context(source_code: str) -> LongContext:
     return LongContext(**tables)
 
 
-def _read_checked(source: Path) -> dict[str, str]:
+def read_pinned(source: Path, hashes: Mapping[str, str]) -> dict[str, str]:
+    """The text of files of the benchmark, by their path in the wheel.
+
+    Args:
+        source: as `read_benchmark` takes it.
+        hashes: SHA-256 of every file, by its path in the wheel.
+
+    Raises:
+        ValueError: as `read_benchmark`.
+    """
     if source.is_dir():
         root = source.parent if source.name == "bfcl_eval" else source
-        return {path: _checked(path, lambda path: (root / path).read_bytes(), source) for path in SHA256}
+        return {path: _checked(path, lambda path: (root / path).read_bytes(), source, hashes) for path in hashes}
     try:
         with zipfile.ZipFile(source) as wheel:
-            return {path: _checked(path, wheel.read, source) for path in SHA256}
+            return {path: _checked(path, wheel.read, source, hashes) for path in hashes}
     except (OSError, zipfile.BadZipFile) as error:
         raise ValueError(f"{source} is neither a wheel nor a folder ({error}); {_fix(source)}") from None
 
 
-def _checked(path: str, read: Callable[[str], bytes], source: Path) -> str:
+def _checked(path: str, read: Callable[[str], bytes], source: Path, hashes: Mapping[str, str]) -> str:
     try:
         content = read(path)
     except (OSError, KeyError, zipfile.BadZipFile, zlib.error):
         raise ValueError(f"{path} cannot be read from {source}; {_fix(source)}") from None
     actual = hashlib.sha256(content).hexdigest()
-    if actual != SHA256[path]:
-        raise ValueError(f"{path}: sha256 is {actual}, expected {SHA256[path]}; {_fix(source)}")
+    if actual != hashes[path]:
+        raise ValueError(f"{path}: sha256 is {actual}, expected {hashes[path]}; {_fix(source)}")
     return content.decode("utf-8")
 
 

@@ -5,23 +5,40 @@ Owns: arguments, the progress bar, tables and exit statuses. Refuses: logic of i
 
 from __future__ import annotations
 
-import enum
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from env_tuning.errors import UserError
+from env_tuning.evaluation import measures_cli
+from env_tuning.evaluation.options import (
+    Asked,
+    BaseUrl,
+    Concurrency,
+    Context,
+    KeyVariable,
+    Listing,
+    MaxTokens,
+    ModelName,
+    ModeName,
+    Output,
+    Prepared,
+    ProtocolName,
+    Seed,
+    Temperature,
+    Threads,
+    Timeout,
+    Tries,
+    one_of,
+)
 from env_tuning.working_folder import import_from_here
 
 if TYPE_CHECKING:
     from env_tuning.evaluation.results import TaskResult
     from env_tuning.evaluation.running import Evaluation
 
-T = TypeVar("T", bound=enum.Enum)
 _RUN = "run"
 
 
@@ -41,6 +58,10 @@ app = typer.Typer(
 )
 
 
+app.command("calls")(measures_cli.calls)
+app.command("metrics")(measures_cli.metrics)
+
+
 @app.callback()
 def _evaluation() -> None:
     """Measure a model by the benchmark's metric."""
@@ -49,82 +70,68 @@ def _evaluation() -> None:
 @app.command(_RUN)
 def run(
     files: Annotated[list[str], typer.Argument(help="Parquet files of tasks; train, val and test are prepared ones.")],
-    model: Annotated[
-        str, typer.Option(help="A Hugging Face folder, a checkpoint or a finished stage; with --base-url its name.")
-    ] = "",
-    base_url: Annotated[str, typer.Option(help="An OpenAI-compatible endpoint, up to /v1.")] = "",
-    output: Annotated[Path, typer.Option(help="Folder to write, or to go on with.")] = Path("outputs/eval"),
-    mode: Annotated[str, typer.Option(help="prompt: calls in the protocol's words; native: tool_calls.")] = "prompt",
-    protocol: Annotated[str, typer.Option(help="How messages are written in prompt mode.")] = "think_answer",
-    tool_listing: Annotated[str, typer.Option(help="Tools in the prompt: json or signatures.")] = "json",
-    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of draws at a temperature above 0.", min=0)] = 0,
-    max_tokens: Annotated[int, typer.Option(help="Of one message, thoughts included.", min=1)] = 4096,
+    model: ModelName = "",
+    base_url: BaseUrl = "",
+    output: Output = Path("outputs/eval"),
+    mode: ModeName = "prompt",
+    protocol: ProtocolName = "think_answer",
+    tool_listing: Listing = "json",
+    temperature: Temperature = 0.0,
+    seed: Seed = 0,
+    max_tokens: MaxTokens = 4096,
     steps_per_turn: Annotated[int, typer.Option(help="The benchmark's are 20.", min=1)] = 20,
     result_characters: Annotated[
         int | None, typer.Option(help="Of one result that the model is shown; all if absent.", min=1)
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Episodes at a time.", min=1)] = 16,
+    concurrency: Concurrency = 16,
     limit: Annotated[int | None, typer.Option(help="So many tasks only, spread over the files.", min=1)] = None,
-    key_variable: Annotated[
-        str, typer.Option(help="The environment variable that holds the key; the key itself is never an argument.")
-    ] = "OPENAI_API_KEY",
-    timeout: Annotated[float, typer.Option(help="Seconds for one request.", min=0.01)] = 600.0,
-    tries: Annotated[int, typer.Option(help="Of a request that fails by time, rate limit or server.", min=1)] = 5,
+    key_variable: KeyVariable = "OPENAI_API_KEY",
+    timeout: Timeout = 600.0,
+    tries: Tries = 5,
     prompt_price: Annotated[float, typer.Option(help="Of a million prompt tokens.", min=0)] = 0.0,
     completion_price: Annotated[float, typer.Option(help="Of a million completion tokens.", min=0)] = 0.0,
     unanswered_wrong: Annotated[
         bool, typer.Option("--unanswered-wrong", help="Count tasks that the endpoint does not answer as wrong.")
     ] = False,
-    context: Annotated[int | None, typer.Option(help="A checkpoint's context in tokens; its own if absent.")] = None,
-    threads: Annotated[int, typer.Option(help="Threads of torch's operators, for a checkpoint.", min=1)] = 1,
-    data: Annotated[Path, typer.Option(help="Folder that env-tuning prepare wrote.")] = Path("processed_data"),
+    context: Context = None,
+    threads: Threads = 1,
+    data: Prepared = Path("processed_data"),
     official_name: Annotated[str, typer.Option(help="The model's name in the benchmark's registry.")] = "env_tuning",
 ) -> None:
     """Play every task of the files; exit status 1 if a task has no result."""
     import asyncio
     import dataclasses
 
-    from env_tuning.endpoint.client import Endpoint
     from env_tuning.evaluation.card import CARD_TEXT, Prices
-    from env_tuning.evaluation.models import CheckpointModel, EndpointModel, Model
     from env_tuning.evaluation.running import Plan, evaluate
-    from env_tuning.evaluation.settings import BENCHMARK_RULES, Mode, Settings
-    from env_tuning.evaluation.sources import find_model, read_data
+    from env_tuning.evaluation.settings import BENCHMARK_RULES, Settings
+    from env_tuning.evaluation.sources import read_data
     from env_tuning.protocols import ToolListing
 
     import_from_here()
-    chosen = _one_of(Mode, mode, "--mode")
-    if not model and not base_url:
-        raise UserError("what to evaluate? Give --model FOLDER, or --base-url URL and the --model there")
-    if chosen is Mode.NATIVE and not base_url:
-        raise UserError("--mode native needs --base-url: a checkpoint is asked in the words of a protocol")
+    asked = Asked(
+        model=model,
+        base_url=base_url,
+        mode=mode,
+        key_variable=key_variable,
+        timeout=timeout,
+        tries=tries,
+        context=context,
+        threads=threads,
+    )
+    chosen = asked.mode_of_calls()
     loaded = read_data(files, data, limit=limit)
     shown = result_characters or BENCHMARK_RULES.result_characters
     settings = Settings(
         mode=chosen,
         protocol=protocol,
-        listing=_one_of(ToolListing, tool_listing, "--tool-listing"),
+        listing=one_of(ToolListing, tool_listing, "--tool-listing"),
         version=loaded.version,
         rules=dataclasses.replace(BENCHMARK_RULES, steps_per_turn=steps_per_turn, result_characters=shown),
         temperature=temperature,
         seed=seed,
         max_tokens=max_tokens,
     )
-    asked: Model
-    if base_url:
-        endpoint = Endpoint(
-            base_url=base_url,
-            model=model,
-            key=os.environ.get(key_variable, "").strip(),
-            timeout=timeout,
-            tries=tries,
-            temperature=temperature,
-            max_tokens=max_tokens,
-        )
-        asked = EndpointModel(endpoint)
-    else:
-        asked = CheckpointModel(find_model(Path(model).expanduser()), context=context, threads=threads)
     plan = Plan(
         output=output,
         concurrency=concurrency,
@@ -134,7 +141,7 @@ def run(
     )
     with _Bar() as bar:
         try:
-            evaluation = asyncio.run(evaluate(asked, loaded, settings, plan, bar))
+            evaluation = asyncio.run(evaluate(asked.open(settings), loaded, settings, plan, bar))
         except KeyboardInterrupt:
             bar.stop()
             typer.echo(f"[env-tuning] interrupted; what is done is in {output}, the same command goes on", err=True)
@@ -243,13 +250,6 @@ class _Bar:
         self._all += 1
         self._right += result.correct
         self._bar.update(self._task, completed=self._all, description=f"{self._right} right")
-
-
-def _one_of(kind: type[T], name: str, option: str) -> T:
-    values = [str(member.value) for member in kind]
-    if name not in values:
-        raise UserError(f"{option} {name}: known are {', '.join(values)}")
-    return kind(name)
 
 
 def _with_interval(numbers: Mapping[str, Any], name: str) -> str:

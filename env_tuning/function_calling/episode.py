@@ -195,6 +195,8 @@ class FunctionCallingEpisode:
                 right=right,
                 partial=bool(names) and {*names} < {*needed},
                 invented=sum(name not in self._candidates[self._request] for name in names),
+                needed=tuple(call.name for call in self._current.calls),
+                candidates=len(self._candidates[self._request]),
             )
         if missing := self._missing():
             names = said.names if isinstance(said, Question) else ()

@@ -5,11 +5,10 @@ Owns: equality of values as the benchmark's AST check sees it, the match of call
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-_IGNORED = re.compile(r"[ ,./\-_*^']")
+from env_tuning.metrics.ast_match import plain_text
 
 
 class CallMatch(NamedTuple):
@@ -30,7 +29,7 @@ class CallMatch(NamedTuple):
 def same_value(given: Any, right: Any) -> bool:
     """Whether two JSON values are the same: text without case, spaces and punctuation, 2 like 2.0, but not like "2"."""
     if isinstance(right, str):
-        return isinstance(given, str) and _plain(given) == _plain(right)
+        return isinstance(given, str) and plain_text(given) == plain_text(right)
     if isinstance(right, bool) or isinstance(given, bool):
         return given is right
     if isinstance(right, int | float):
@@ -93,7 +92,3 @@ def f1(given: Sequence[str], right: Sequence[str]) -> float:
     if not given and not right:
         return 1.0
     return 2 * len({*given} & {*right}) / (len({*given}) + len({*right}))
-
-
-def _plain(text: str) -> str:
-    return _IGNORED.sub("", text).lower().replace('"', "")

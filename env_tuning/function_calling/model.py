@@ -1,7 +1,7 @@
 """The tiny model of this system, warm-started on the training dialogues: made where there is no GPU.
 
-Owns: episodes as messages, perfect or with a doubt to unlearn, and the settings of the warm start. Refuses: how a model is made and kept
-(`model.embedded`), validation dialogues.
+Owns: episodes as messages, perfect or with a doubt to unlearn, and the settings of the warm start. Refuses: how a
+model is made and kept (`model.embedded`), validation dialogues.
 """
 
 from __future__ import annotations
@@ -137,7 +137,9 @@ def tiny_model(
     def lessons() -> list[Lesson]:
         perfect = demonstrations(train_file, family, rules)
         doubtful = demonstrations(train_file, family, rules, doubt=doubt, seed=seed)
-        return [Lesson(demonstrations=shown, settings=of) for shown, of in zip((perfect, doubtful), settings, strict=True)]
+        return [
+            Lesson(demonstrations=shown, settings=of) for shown, of in zip((perfect, doubtful), settings, strict=True)
+        ]
 
     return cached_model(
         cache, lessons, recipe, shape=shape, pieces=2048, seed=seed,
