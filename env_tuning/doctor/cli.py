@@ -123,7 +123,7 @@ def of_machine() -> list[Finding]:
     typer.echo(f"GPUs      {gpus}")
     for package, version in model_rules.TESTED.items():
         typer.echo(f"{package:<14} {installed(package) or 'not installed':<14} tested {version}")
-    for package in model_rules.ENGINES.values():
+    for package in sorted({*model_rules.ENGINES.values()} - model_rules.TESTED.keys()):
         typer.echo(f"{package:<14} {installed(package) or 'not installed'}")
     evidence = Evidence({"trainer": {"device": device}}, machine=machine)
     rules = {

@@ -21,6 +21,7 @@ from env_tuning.doctor import (
     reward_rules,
     size_rules,
     speech_rules,
+    vllm_cpu_rules,
 )
 from env_tuning.doctor.evidence import Evidence, RowFile, read_file
 from env_tuning.doctor.finding import Finding, Severity, said_by
@@ -66,6 +67,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "speech": speech_rules.speech,
         "lengths": length_rules.lengths,
         "engine": model_rules.engine,
+        "vllm_cpu": vllm_cpu_rules.vllm_cpu,
         "versions": model_rules.versions,
         "gpus": machine_rules.gpus,
         "memory": machine_rules.memory,

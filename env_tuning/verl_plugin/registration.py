@@ -26,6 +26,7 @@ def register() -> None:
 
         register_platform()
         register_rollout()
+        register_vllm_cpu()
         hide_trl_without_value_head()
         # Decorators register them, the losses in the workers and the advantages in the trainer.
         from env_tuning.verl_plugin import action_advantages, joint_ratio_loss  # noqa: F401
@@ -33,6 +34,20 @@ def register() -> None:
         print("env_tuning: registering the plugin in verl failed", file=sys.stderr)
         traceback.print_exc()
         raise
+
+
+def register_vllm_cpu() -> None:
+    """Make `actor_rollout_ref.rollout.name=vllm_cpu` known to verl, without importing its package.
+
+    verl imports what the two names stand for in a run that uses them.
+    """
+    from verl.workers.rollout.base import _ROLLOUT_REGISTRY
+    from verl.workers.rollout.replica import RolloutReplicaRegistry
+
+    _ROLLOUT_REGISTRY[("vllm_cpu", "async")] = "env_tuning.verl_plugin.vllm_cpu.adapter.ServerAdapter"
+    RolloutReplicaRegistry.register(
+        "vllm_cpu", lambda: importlib.import_module("env_tuning.verl_plugin.vllm_cpu.replica").CpuVllmReplica
+    )
 
 
 def hide_trl_without_value_head() -> None:

@@ -70,7 +70,7 @@ def _pip(arguments: Sequence[str]) -> None:
         if option == "-c":
             assert (PROJECT / value).is_file()
     what = rest[-1]
-    if extras := re.fullmatch(r"\.\[([\w,]+)\]", what):
+    if extras := re.fullmatch(r"\.\[([\w,-]+)\]", what):
         assert rest[-2] == "-e"
         for extra in extras[1].split(","):
             assert re.search(rf"^{extra} = \[", project, re.MULTILINE), f"no extra {extra}"

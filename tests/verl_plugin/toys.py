@@ -37,26 +37,33 @@ def make_tokenizer() -> Any:
     return fast
 
 
-def make_model(folder: Path, seed: int = 0) -> Path:
-    """A random Qwen3 of 60 thousand parameters, with its tokenizer, as a Hugging Face folder."""
+def make_model(folder: Path, seed: int = 0, **shape: Any) -> Path:
+    """A random Qwen3 of 60 thousand parameters, with its tokenizer, as a Hugging Face folder.
+
+    Args:
+        folder: where to.
+        seed: of the weights.
+        shape: other values of the configuration.
+    """
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
     tokenizer = make_tokenizer()
     torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=16,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    values = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": 4096,
+        "tie_word_embeddings": True,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = Qwen3Config(**{**values, **shape})
     Qwen3ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
