@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from env_tuning.function_calling.families import Calls, Family, Fault, Names, Question
+from env_tuning.function_calling.families import Calls, Family, Fault, Names, Question, Role
 from env_tuning.function_calling.grades import Grade, Stage
 from env_tuning.function_calling.matching import f1, match_calls
 from env_tuning.function_calling.records import Dialogue, Request, Tool
@@ -28,10 +28,14 @@ class Rules:
     Attributes:
         questioning: whether withheld parameters must be asked for; otherwise the query says them.
         stop_at_error: whether the first wrong message ends the episode, as in the system's origin.
+        roles: whether every message says whose turn it is, the selector's, the questioner's or the filler's. A
+            questioner is asked about every tool, whether or not something is missing, so that being asked tells
+            nothing.
     """
 
     questioning: bool = True
     stop_at_error: bool = False
+    roles: bool = False
 
 
 class Reaction(NamedTuple):
@@ -83,7 +87,7 @@ class FunctionCallingEpisode:
         self._waiting: list[str] = []
         """Selected tools whose parameters are still to be filled; empty while tools are selected."""
         self._asked = False
-        self._system = family.system_prompt(questioning=rules.questioning)
+        self._system = family.system_prompt(questioning=rules.questioning and not rules.roles)
         self._first = self._select()
 
     def opening(self) -> list[dict[str, str]]:
@@ -93,7 +97,7 @@ class FunctionCallingEpisode:
     def step(self, text: str) -> Reaction:
         """Take a message of the model."""
         assert not self._over, "the episode is over"
-        said = self._family.read_filling(self._waiting[0], text) if self._waiting else self._family.read_selection(text)
+        said = self._read(text)
         grade = self._grade(said)
         verdict = self._verdict(grade)
         following = None if self._rules.stop_at_error and not grade.right else self._following(said, grade)
@@ -119,8 +123,8 @@ class FunctionCallingEpisode:
         assert not self._over, "the episode is over"
         if not self._waiting:
             return self._family.write_names(self._current.tools)
-        if missing := self._missing():
-            return self._family.write_question(missing)
+        if self._asks:
+            return self._family.write_question(self._missing())
         tool = self._waiting[0]
         return self._family.write_calls(tool, [call.arguments for call in self._current.calls_of(tool)])
 
@@ -156,31 +160,61 @@ class FunctionCallingEpisode:
 
     def _select(self) -> str:
         shown = [self._tools[name] for name in self._candidates[self._request]]
-        return self._family.select(said_query(self._current, self._rules), shown)
+        return self._of(Role.SELECTOR, self._family.select(said_query(self._current, self._rules), shown))
+
+    def _of(self, role: Role, text: str) -> str:
+        return f"{role.value}\n{text}" if self._rules.roles else text
+
+    def _read(self, text: str) -> Names | Calls | Question | Fault:
+        if not self._waiting:
+            return self._family.read_selection(text)
+        if self._rules.roles and self._asks:
+            return self._family.read_question(text)
+        return self._family.read_filling(self._waiting[0], text)
+
+    @property
+    def _asks(self) -> bool:
+        """Whether the message that is waited for should be a question, or say that none is needed."""
+        if not self._waiting or not self._rules.questioning or self._asked:
+            return False
+        return self._rules.roles or bool(self._missing())
 
     def _missing(self) -> tuple[str, ...]:
-        """The parameters that must be asked for now."""
-        if not self._rules.questioning or self._asked:
-            return ()
+        """The parameters that the user has not said."""
         return self._current.withheld.get(self._waiting[0], ())
 
     def _following(self, said: Names | Calls | Question | Fault, grade: Grade) -> str | None:
         """The next message to the model; None when the episode is over."""
         if grade.stage is Stage.SELECT:
             self._waiting = [name for name in self._current.tools if isinstance(said, Names) and name in said.names]
-        elif self._missing():
-            # Asked for or not, the user tells what is missing, or what was asked for; each tool is asked about once.
-            self._asked = True
-            wanted = said.names if isinstance(said, Question) else self._current.withheld[self._waiting[0]]
-            (call,) = self._current.calls_of(self._waiting[0])
-            return self._family.told({name: call.arguments[name] for name in wanted if name in call.arguments})
+        elif self._asks:
+            return self._answer(said)
         else:
             self._waiting.pop(0)
         self._asked = False
         if self._waiting:
-            return self._family.fill(self._tools[self._waiting[0]])
+            tool = self._tools[self._waiting[0]]
+            if self._rules.roles and self._rules.questioning:
+                return self._of(Role.QUESTIONER, self._family.check(tool))
+            return self._of(Role.FILLER, self._family.fill(tool))
         self._request += 1
         return self._select() if self._request < len(self._dialogue.requests) else None
+
+    def _answer(self, said: Names | Calls | Question | Fault) -> str:
+        """What follows a message that should ask; each tool is asked about once."""
+        self._asked = True
+        tool, missing = self._waiting[0], self._missing()
+        # Asked for or not, the user tells what is missing, or what was asked for.
+        wanted = said.names if isinstance(said, Question) and (said.names or not missing) else missing
+        values: dict[str, Any] = {}
+        if missing:
+            (call,) = self._current.calls_of(tool)
+            values = {name: call.arguments[name] for name in wanted if name in call.arguments}
+        answer = self._family.told(values)
+        if not self._rules.roles:
+            return f"{answer}\n{self._family.refill()}"
+        filling = self._of(Role.FILLER, self._family.fill(self._tools[tool]))
+        return f"{answer}\n{filling}" if wanted else filling
 
     # What it was worth ----------------------------------------------------------------------------------------
 
@@ -198,10 +232,11 @@ class FunctionCallingEpisode:
                 needed=tuple(call.name for call in self._current.calls),
                 candidates=len(self._candidates[self._request]),
             )
-        if missing := self._missing():
-            names = said.names if isinstance(said, Question) else ()
-            share = f1(names, missing) if names else 0.0
-            return Grade(stage=Stage.ASK, share=share, right={*names} == {*missing}, partial={*names} < {*missing})
+        if self._asks:
+            missing, names = self._missing(), said.names if isinstance(said, Question) else ()
+            share = f1(names, missing) if isinstance(said, Question) else 0.0
+            right = isinstance(said, Question) and {*names} == {*missing}
+            return Grade(stage=Stage.ASK, share=share, right=right, partial=bool(names) and {*names} < {*missing})
         tool = self._waiting[0]
         calls = said.calls if isinstance(said, Calls) else ()
         if not calls or any(call.name != tool for call in calls):
@@ -224,8 +259,12 @@ class FunctionCallingEpisode:
 
 def planned_turns(dialogue: Dialogue, rules: Rules) -> int:
     """How many messages a perfect episode has."""
+
+    def questions(request: Request) -> int:
+        return len(request.tools) if rules.roles else len(request.withheld)
+
     return sum(
-        1 + len(request.tools) + (len(request.withheld) if rules.questioning else 0) for request in dialogue.requests
+        1 + len(request.tools) + (questions(request) if rules.questioning else 0) for request in dialogue.requests
     )
 
 

@@ -15,6 +15,7 @@ family's models learned to:
 from __future__ import annotations
 
 import abc
+import enum
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,14 @@ class Fault(NamedTuple):
     """Why a message cannot be read."""
 
     reason: str
+
+
+class Role(enum.Enum):
+    """Who a message is asked of, where the stages are roles of one model; the value opens the message."""
+
+    SELECTOR = "You are the selector: you choose tools and nothing else."
+    QUESTIONER = "You are the questioner: you find out what the user has not said."
+    FILLER = "You are the filler: you write the calls of one tool."
 
 
 class Family(abc.ABC):
@@ -96,18 +105,28 @@ class Family(abc.ABC):
         listed = "\n".join(map(_parameter_line, tool.parameters)) or "(no parameters)"
         return f"Parameters of {tool.name}:\n{listed}\nWhich calls?"
 
+    def check(self, tool: Tool) -> str:
+        """The message that asks what is missing for a tool, of a questioner."""
+        listed = "\n".join(map(_parameter_line, tool.parameters)) or "(no parameters)"
+        question = f"Which required ones has the user not said? Write {_ASK} their names, or {NONE}."
+        return f"Parameters of {tool.name}:\n{listed}\n{question}"
+
     def told(self, values: Mapping[str, Any]) -> str:
         """What the user answers to a question."""
         lines = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
-        return "\n".join([*(lines or ["I have said all I know."]), "Which calls?"])
+        return "\n".join(lines or ["I have said all I know."])
+
+    def refill(self) -> str:
+        """What asks for calls again, after the user's answer."""
+        return "Which calls?"
 
     def write_names(self, names: Sequence[str]) -> str:
         """A message that `read_selection` reads back."""
         return ", ".join(names) if names else NONE
 
     def write_question(self, names: Sequence[str]) -> str:
-        """A message that `read_filling` reads back as a question."""
-        return f"{_ASK} {', '.join(names)}"
+        """A message that `read_filling` and `read_question` read back as a question; without names it asks nothing."""
+        return f"{_ASK} {', '.join(names)}" if names else NONE
 
     def read_selection(self, text: str) -> Names | Fault:
         """The tools that a message names."""
@@ -118,6 +137,18 @@ class Family(abc.ABC):
         if isinstance(names, Fault):
             return names
         return Names(() if names == (NONE,) else names)
+
+    def read_question(self, text: str) -> Question | Fault:
+        """What a questioner asks for, perhaps nothing."""
+        said = _without_thought(text)
+        if isinstance(said, Fault):
+            return said
+        if said == NONE:
+            return Question(())
+        if not said.lower().startswith(_ASK):
+            return Fault("neither a question nor none")
+        names = _names(said[len(_ASK) :])
+        return names if isinstance(names, Fault) else Question(names)
 
     def read_filling(self, tool: str, text: str) -> Calls | Question | Fault:
         """The calls or the question of a message."""

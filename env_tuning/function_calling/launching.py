@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     text("--missing", choices=[item.value for item in Missing], default=Missing.RESAMPLE.value,
          help="what is done with dialogues whose tools retrieval missed")  # fmt: skip
     text("--no_questioning", action="store_true", help="tell withheld parameters at once")
+    text("--roles", action="store_true", help="say in every message whose turn it is: selector, questioner, filler")
     return flags
 
 
@@ -76,7 +77,7 @@ def plan(flags: argparse.Namespace, overrides: Sequence[str]) -> launch.Launch:
     home = launch.project_folder()
     data = home / "processed_data" / "function_calling" / flags.dataset_name
     _prepare(flags, data)
-    rules = Rules(questioning=not flags.no_questioning)
+    rules = Rules(questioning=not flags.no_questioning, roles=flags.roles)
     overrides = launch.with_hardware(overrides, home / "configs")
     model = flags.model_name_or_path or os.environ.get("MODEL")
     family = flags.family or ("plain" if model is None else family_of(model))
@@ -103,6 +104,7 @@ def settings(flags: argparse.Namespace, data: Path, model: str, family: str, rul
         f"env_tuning.output_dir={results}/seed_{flags.seed}",
         f"{interaction}.family={family}",
         f"{interaction}.rules.questioning={str(rules.questioning).lower()}",
+        f"{interaction}.rules.roles={str(rules.roles).lower()}",
     ]
 
 

@@ -52,8 +52,9 @@ def play(episode, *messages):
 
 @pytest.mark.parametrize("name", sorted(FAMILIES))
 @pytest.mark.parametrize("questioning", [True, False])
-def test_perfect_messages_earn_everything(name, questioning):
-    rules = Rules(questioning=questioning, stop_at_error=True)
+@pytest.mark.parametrize("roles", [True, False])
+def test_perfect_messages_earn_everything(name, questioning, roles):
+    rules = Rules(questioning=questioning, stop_at_error=True, roles=roles)
     for dialogue in offline_dialogues(60, seed=2):
         episode = FunctionCallingEpisode(
             dialogue,
@@ -231,3 +232,38 @@ def test_trajectories_of_other_interactions_have_no_grades():
     trajectory = Trajectory.from_dict({**json.loads(play(episode, "none").to_json()), "steps": []})
     with pytest.raises(ValueError, match="no grades"):
         dense(trajectory)
+
+
+def test_roles_are_told_and_the_questioner_is_asked_about_every_tool():
+    episode = start(MISSING, roles=True)
+    system, first = episode.opening()
+    assert "ask:" not in system["content"]
+    assert first["content"].startswith("You are the selector")
+    asked = episode.step("book_hotel")
+    assert asked.content.startswith("You are the questioner")
+    told = episode.step("ask: nights")
+    assert told.grade.stage is Stage.ASK
+    assert told.grade.right
+    assert told.content.startswith("nights: 3\nYou are the filler")
+    assert episode.step('[{"city": "Lima", "nights": 3}]').over
+    assert dense(episode.trajectory()).score == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("said", "share"), [("none", 1.0), ("ask: city", 0.0), ("What?", 0.0)])
+def test_a_questioner_that_nothing_is_missing_for_asks_nothing(said, share):
+    request = Request(query="Call Mira.", calls=TWO.calls[:1])
+    episode = start(request, roles=True)
+    episode.step("call_person")
+    answered = episode.step(said)
+    assert (answered.grade.share, answered.grade.right) == (share, share == 1.0)
+    assert "You are the filler" in answered.content
+    assert answered.content.startswith("I have said all I know.") is (said == "ask: city")
+    assert episode.step('[{"person": "Mira"}]').over
+
+
+def test_a_questioner_that_asks_nothing_is_told_what_is_missing():
+    episode = start(MISSING, roles=True)
+    episode.step("book_hotel")
+    answered = episode.step("none")
+    assert not answered.grade.right
+    assert answered.content.startswith("nights: 3\n")

@@ -65,7 +65,7 @@ def test_appo_is_the_default_and_sets_its_loss(home):
 @pytest.mark.parametrize(
     ("flags", "error"),
     [
-        (("--num_mini_batch", "3"), "--num_mini_batch 3 does not divide data.train_batch_size=16"),
+        (("--num_mini_batch", "3"), "--num_mini_batch 3 does not divide data.train_batch_size=32"),
         (("--ppo_epoch", "0"), "must be at least 1"),
         (("hardware=gpu1",), "give --model_name_or_path"),
         (("--dataset_path", "none.json"), "give --dataset_path an existing file"),
