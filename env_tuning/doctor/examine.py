@@ -67,6 +67,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "speech": speech_rules.speech,
         "lengths": length_rules.lengths,
         "engine": model_rules.engine,
+        "attention": model_rules.attention,
         "vllm_cpu": vllm_cpu_rules.vllm_cpu,
         "versions": model_rules.versions,
         "gpus": machine_rules.gpus,

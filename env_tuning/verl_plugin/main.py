@@ -25,6 +25,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from env_tuning.curriculum.gate import GateSettings
@@ -175,6 +176,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "TQ_NUM_THREADS": "1",
+        # verl reads checkpoints with weights_only=False, which runs what a pickle says; this has the last word.
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
         # Bars end without a newline, and the next progress line would not stand at the start of its own.
         "TQDM_DISABLE": "1",
     }
@@ -290,8 +293,9 @@ def refused_by_verl(config: DictConfig) -> list[Finding]:
     roles = {"use_reference_policy": need_reference_policy(config), "use_critic": need_critic(config)}
     try:
         validate_config(config=config, **roles)
-    except (AssertionError, ValueError) as error:
-        found.append(said_by(ValueError(f"verl refuses the configuration: {error}"), "verl"))
+    except (AssertionError, ValueError, InstantiationException) as error:
+        reason = error.__cause__ or error  # Hydra puts its own words around what a dataclass of verl says
+        found.append(said_by(ValueError(f"verl refuses the configuration: {reason}"), "verl"))
     return found
 
 
@@ -319,7 +323,7 @@ _OF_VLLM_ON_A_CPU = {
 _FORWARDED = (
     *("VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "TRANSFER_QUEUE_ENABLE"),
     *("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TQDM_DISABLE"),
-    *("MKL_CBWR", "ENV_TUNING_DETERMINISTIC", "WANDB_DIR", *_OF_VLLM_ON_A_CPU),
+    *("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "MKL_CBWR", "ENV_TUNING_DETERMINISTIC", "WANDB_DIR", *_OF_VLLM_ON_A_CPU),
 )
 
 

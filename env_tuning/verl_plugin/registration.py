@@ -28,6 +28,7 @@ def register() -> None:
         register_rollout()
         register_vllm_cpu()
         hide_trl_without_value_head()
+        allow_random_states()
         # Decorators register them, the losses in the workers and the advantages in the trainer.
         from env_tuning.verl_plugin import action_advantages, joint_ratio_loss  # noqa: F401
     except Exception:
@@ -48,6 +49,15 @@ def register_vllm_cpu() -> None:
     RolloutReplicaRegistry.register(
         "vllm_cpu", lambda: importlib.import_module("env_tuning.verl_plugin.vllm_cpu.replica").CpuVllmReplica
     )
+
+
+def allow_random_states() -> None:
+    """Let torch's reader of mere weights read numpy's random state, which verl writes into every checkpoint."""
+    import numpy as np
+    import torch
+
+    reconstruct = np.random.get_state(legacy=False)["state"]["key"].__reduce__()[0]  # numpy moved it in 2.0
+    torch.serialization.add_safe_globals([reconstruct, np.ndarray, np.dtype, np.dtypes.UInt32DType])
 
 
 def hide_trl_without_value_head() -> None:

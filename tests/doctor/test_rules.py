@@ -20,6 +20,7 @@ from env_tuning.doctor.machine import GIB
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 AGENT = f"{ROLLOUT}.agent"
+FLASH = "actor_rollout_ref.model.override_config.attn_implementation"
 GPUS = {"trainer.device": "cuda", "trainer.n_gpus_per_node": 8, f"{ROLLOUT}.name": "transformers"}
 LARGE = {
     f"{ACTOR}.ppo_max_token_len_per_gpu": 50000,
@@ -98,6 +99,7 @@ ILL = [
     ("lengths", "data.max_prompt_length", {"data.max_prompt_length": 100}),
     ("lengths", "env_tuning.max_message_tokens", {"env_tuning.max_message_tokens": 4}),
     ("engine", f"{ROLLOUT}.name", {f"{ROLLOUT}.name": "sglang"}),
+    ("attention", FLASH, {**GPU8, FLASH: None}),
     ("accept", "env_tuning.accept", {"env_tuning.accept": ["overlaps"]}),
 ]  # fmt: skip
 
