@@ -59,3 +59,43 @@ def test_log_probs_and_entropy_equal_the_base_class_on_trained_tokens(batch: Ten
             positions = chosen[row, : len(here)]
             assert torch.allclose(here[positions], there[positions], atol=1e-6)
             assert not here[~positions].any()
+
+
+def loss_and_gradients(
+    engine_class: type, model: torch.nn.Module, batch: TensorDict
+) -> tuple[float, list[torch.Tensor]]:
+    """Of a policy loss with an entropy bonus over the trained tokens, as verl's engine passes a micro-batch through."""
+    engine = engine_class.__new__(engine_class)
+    engine.pad_to_length = False
+    engine.engine_config = SimpleNamespace(entropy_checkpointing=False)
+    inputs, arguments = engine.prepare_model_inputs(batch)
+    hook = None
+    if isinstance(engine, CpuLanguageModelEngine):
+        hook = model.get_output_embeddings().register_forward_pre_hook(engine._keep_selected)
+    output = engine.prepare_model_outputs(model(**inputs, use_cache=False), arguments, batch, None)
+    trained = predicting_positions(batch["input_ids"], batch["response_mask"])
+    loss = torch.zeros(())
+    for row, advantage in enumerate((1.5, -0.5)):
+        here = trained[row, : len(output["log_probs"][row])]
+        loss = loss - advantage * output["log_probs"][row][here].sum() - 0.1 * output["entropy"][row][here].sum()
+    model.zero_grad()
+    loss.backward()
+    if hook is not None:
+        hook.remove()
+    return float(loss.detach()), [parameter.grad.clone() for parameter in model.parameters()]
+
+
+def test_loss_and_gradients_equal_those_of_verls_own_engine(batch: TensorDict) -> None:
+    """Logits of trained tokens only, no attention mask, other positions for padding: none of it may be seen."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from verl.workers.engine.fsdp.transformer_impl import FSDPEngineWithLMHead
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "head_dim": 8, "vocab_size": 7}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1}
+    model = Qwen3ForCausalLM(Qwen3Config(**sizes, **heads, tie_word_embeddings=True))
+    ours, theirs = (loss_and_gradients(kind, model, batch) for kind in (CpuLanguageModelEngine, FSDPEngineWithLMHead))
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    assert any(gradient.abs().max() > 1e-3 for gradient in theirs[1])
+    for here, there in zip(ours[1], theirs[1], strict=True):
+        assert torch.allclose(here, there, rtol=1e-4, atol=1e-6)
