@@ -1,6 +1,7 @@
 """The environment engine and the official package, side by side in one run.
 
-`python bench/environments.py` takes a few minutes, `--quick` half a minute; `--profile` shows where our time goes.
+`python bench/environments.py` takes a few minutes, `--quick` half a minute, `--check` one; `--profile` shows where our
+time goes, `--json FILE` writes the ratios of the first table.
 Installs the official package into a folder of its own (.cache/official) and runs it in its own interpreter.
 
 All times are CPU times of one process, so that other work on the machine disturbs them little. Both sides take turns
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parents[1]
 # The parity tests own the official package's installation.
 sys.path.append(str(ROOT / "tests" / "parity"))
 
+from figures import save  # noqa: E402
 from official import install_official, official_process  # noqa: E402
 
 from env_tuning.calls import ToolCall, parse_call  # noqa: E402
@@ -208,7 +210,7 @@ def seconds(work_of: Callable[[Work], None], works: Sequence[Work]) -> float:
     return (clock() - start) / 1e9
 
 
-def throughput(works: Sequence[Work], official: OfficialSide, *, rounds: int) -> None:
+def throughput(works: Sequence[Work], official: OfficialSide, *, rounds: int) -> dict[str, float]:
     # The package imports its classes when a task first needs them.
     official.ask("reset", works)
     print("\nEpisodes per CPU second")
@@ -223,14 +225,14 @@ def throughput(works: Sequence[Work], official: OfficialSide, *, rounds: int) ->
                 pairs.append((theirs, seconds(row.ours, chosen) / row.episodes))
             _print_row(row.name, category.value.removeprefix("multi_turn_"), pairs, len(chosen))
             totals[row.name] = [(a + c, b + d) for (a, b), (c, d) in zip(totals[row.name], pairs, strict=True)]
-    for name, pairs in totals.items():
-        _print_row(name, "all four", pairs, len(works))
+    return {f"environment, {name}": _print_row(name, "all four", pairs, len(works)) for name, pairs in totals.items()}
 
 
-def _print_row(name: str, category: str, pairs: Sequence[tuple[float, float]], episodes: int) -> None:
+def _print_row(name: str, category: str, pairs: Sequence[tuple[float, float]], episodes: int) -> float:
     theirs, ours = (episodes / statistics.median(side) for side in zip(*pairs, strict=True))
     ratio = statistics.median(their / our for their, our in pairs)
     print(f"{name:14}{category:14}{theirs:12,.0f}{ours:12,.0f}{ratio:8.1f}x", flush=True)
+    return ratio
 
 
 def live(works: Sequence[Work], alive: int, calls: int) -> list[int]:
@@ -337,6 +339,8 @@ def profile(works: Sequence[Work]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer tasks, rounds and episodes")
+    parser.add_argument("--check", action="store_true", help="the first table only, of two rounds")
+    parser.add_argument("--json", type=Path, help="where the ratios go")
     parser.add_argument("--profile", action="store_true", help="profile our end-to-end episodes and do nothing else")
     options = parser.parse_args()
     quick = options.quick
@@ -353,7 +357,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         official = OfficialSide([*works, *long_ones], Path(folder))
         with contextlib.closing(official):
-            throughput(works, official, rounds=2 if quick else 5)
+            ratios = throughput(works, official, rounds=2 if quick or options.check else 5)
+            save(options.json, {}, ratios)
+            if options.check:
+                return
             counts = (1, 64, 512) if quick else (1, 16, 64, 256, 1024, 4096)
             latency(works, official, calls=2000 if quick else 20_000, counts=counts)
             by_turns(long_ones, official, rounds=2 if quick else 5, lengths=lengths)
