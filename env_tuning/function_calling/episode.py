@@ -158,9 +158,13 @@ class FunctionCallingEpisode:
     def _current(self) -> Request:
         return self._dialogue.requests[self._request]
 
+    @property
+    def _said(self) -> str:
+        return said_query(self._current, self._rules)
+
     def _select(self) -> str:
         shown = [self._tools[name] for name in self._candidates[self._request]]
-        return self._of(Role.SELECTOR, self._family.select(said_query(self._current, self._rules), shown))
+        return self._of(Role.SELECTOR, self._family.select(self._said, shown))
 
     def _of(self, role: Role, text: str) -> str:
         return f"{role.value}\n{text}" if self._rules.roles else text
@@ -195,8 +199,8 @@ class FunctionCallingEpisode:
         if self._waiting:
             tool = self._tools[self._waiting[0]]
             if self._rules.roles and self._rules.questioning:
-                return self._of(Role.QUESTIONER, self._family.check(tool))
-            return self._of(Role.FILLER, self._family.fill(tool))
+                return self._of(Role.QUESTIONER, self._family.check(self._said, tool))
+            return self._of(Role.FILLER, self._family.fill(self._said, tool))
         self._request += 1
         return self._select() if self._request < len(self._dialogue.requests) else None
 
@@ -213,7 +217,7 @@ class FunctionCallingEpisode:
         answer = self._family.told(values)
         if not self._rules.roles:
             return f"{answer}\n{self._family.refill()}"
-        filling = self._of(Role.FILLER, self._family.fill(self._tools[tool]))
+        filling = self._of(Role.FILLER, self._family.fill(self._said, self._tools[tool]))
         return f"{answer}\n{filling}" if wanted else filling
 
     # What it was worth ----------------------------------------------------------------------------------------

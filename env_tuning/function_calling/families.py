@@ -28,6 +28,7 @@ from env_tuning.protocols.json_calls import blocks, body_of, read_calls
 
 NONE = "none"
 _ASK = "ask:"
+_WHICH_CALLS = "Which calls?"
 _MAX_NAMES = 64
 _MAX_CALLS = 64
 _MAX_BRACKETS = 400
@@ -100,16 +101,14 @@ class Family(abc.ABC):
         listed = "\n".join(f"- {tool.name}: {tool.description}" for tool in tools)
         return f"Request: {query}\nTools:\n{listed}\nWhich tools?"
 
-    def fill(self, tool: Tool) -> str:
-        """The message that asks for the calls of a tool."""
-        listed = "\n".join(map(_parameter_line, tool.parameters)) or "(no parameters)"
-        return f"Parameters of {tool.name}:\n{listed}\nWhich calls?"
+    def fill(self, query: str, tool: Tool) -> str:
+        """The message that asks for the calls of a tool; it repeats the request, which may be far by now."""
+        return f"{_parameters(tool)}\nRequest: {query}\n{_WHICH_CALLS}"
 
-    def check(self, tool: Tool) -> str:
+    def check(self, query: str, tool: Tool) -> str:
         """The message that asks what is missing for a tool, of a questioner."""
-        listed = "\n".join(map(_parameter_line, tool.parameters)) or "(no parameters)"
         question = f"Which required ones has the user not said? Write {_ASK} their names, or {NONE}."
-        return f"Parameters of {tool.name}:\n{listed}\n{question}"
+        return f"{_parameters(tool)}\nRequest: {query}\n{question}"
 
     def told(self, values: Mapping[str, Any]) -> str:
         """What the user answers to a question."""
@@ -118,7 +117,7 @@ class Family(abc.ABC):
 
     def refill(self) -> str:
         """What asks for calls again, after the user's answer."""
-        return "Which calls?"
+        return _WHICH_CALLS
 
     def write_names(self, names: Sequence[str]) -> str:
         """A message that `read_selection` reads back."""
@@ -289,6 +288,11 @@ def family(name: str) -> Family:
     if name not in FAMILIES:
         raise ValueError(f"no model family named {name!r}; known: {', '.join(sorted(FAMILIES))}")
     return FAMILIES[name]()
+
+
+def _parameters(tool: Tool) -> str:
+    listed = "\n".join(map(_parameter_line, tool.parameters)) or "(no parameters)"
+    return f"Parameters of {tool.name}:\n{listed}"
 
 
 def _parameter_line(parameter: Parameter) -> str:

@@ -24,7 +24,7 @@ from env_tuning.function_calling.retrieval import Missing, retriever
 
 ALGORITHMS = ("APPO", "TPPO", "POAD")
 OFFLINE = "offline"
-OFFLINE_DIALOGUES = 1500
+OFFLINE_DIALOGUES = 1200
 VALIDATION_DIALOGUES = 64
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
 from env_tuning.data.demonstrations import Message
 from env_tuning.function_calling.episode import FunctionCallingEpisode, Rules
 from env_tuning.function_calling.families import Family, family
-from env_tuning.function_calling.records import Dialogue, Request, Tool, dataset, inventory
+from env_tuning.function_calling.records import dataset, inventory
 from env_tuning.hashing import file_sha256
 from env_tuning.model.embedded import Lesson, cached_model
 from env_tuning.model.tiny import SIZES
@@ -26,8 +26,8 @@ RECIPE_VERSION = 2
 """Raise it when a change of this room makes another model from the same settings."""
 
 LESSONS = (
-    WarmStart(steps=300, batch_size=3),
-    WarmStart(steps=60, batch_size=3, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+    WarmStart(steps=500, batch_size=8),
+    WarmStart(steps=120, batch_size=8, learning_rate=4e-3, matrix_learning_rate=1e-2),
 )
 """First the tasks, then the doubt, gently: shown it from the start, a model this small hardly learns the tasks."""
 
@@ -35,20 +35,16 @@ DOUBT = 0.5
 DOUBTFUL = "I am not sure."
 """Cannot be read at any stage, and is told from a right message by its first word."""
 
-TOGETHER = 4
-"""Rows of a demonstration."""
-
 
 def demonstrations(
-    file: Path, family: Family, rules: Rules, *, together: int = TOGETHER, doubt: float = 0.0, seed: int = 0
+    file: Path, family: Family, rules: Rules, *, doubt: float = 0.0, seed: int = 0
 ) -> list[list[Message]]:
-    """Episodes over the rows of a parquet file that `prepare` wrote.
+    """An episode over every row of a parquet file that `prepare` wrote.
 
     Args:
         file: ``train.parquet``.
         family: how the model speaks.
         rules: of its episodes.
-        together: how many rows one episode plays, one after the other: most of a short one is its system prompt.
         doubt: the chance of every message to be `DOUBTFUL`; without it all are perfect.
         seed: of where doubt shows.
     """
@@ -56,19 +52,16 @@ def demonstrations(
 
     rows = [extra["interaction_kwargs"] for extra in pq.read_table(file).column("extra_info").to_pylist()]
     chance = random.Random(seed)
-    return [
-        demonstration(rows[start : start + together], family, rules, lambda: chance.random() < doubt)
-        for start in range(0, len(rows), together)
-    ]
+    return [demonstration(row, family, rules, lambda: chance.random() < doubt) for row in rows]
 
 
 def demonstration(
-    rows: Sequence[dict[str, str]], family: Family, rules: Rules, doubts: Callable[[], bool] = lambda: False
+    row: Mapping[str, str], family: Family, rules: Rules, doubts: Callable[[], bool] = lambda: False
 ) -> list[Message]:
-    """The episode over the ``interaction_kwargs`` of rows, as messages.
+    """The episode over the ``interaction_kwargs`` of a row, as messages.
 
     Args:
-        rows: at least one.
+        row: as `prepare.row` writes it.
         family: how the model speaks.
         rules: of the episode.
         doubts: asked before every message whether it is `DOUBTFUL`; else it is perfect.
@@ -76,17 +69,10 @@ def demonstration(
     Raises:
         RuntimeError: the episode does not take its own perfect message: a bug.
     """
-    tools: dict[str, Tool] = {}
-    requests: list[Request] = []
-    candidates: list[list[str]] = []
-    for row in rows:
-        own = inventory(json.loads(row["tools"]), "the row's tools")
-        (dialogue,) = dataset([json.loads(row["dialogue"])], own, "the row's dialogue")
-        tools |= own
-        requests += dialogue.requests
-        candidates += json.loads(row["candidates"])
-    played = Dialogue(id="demonstration", requests=tuple(requests))
-    episode = FunctionCallingEpisode(played, tools=tools, candidates=candidates, family=family, rules=rules)
+    tools = inventory(json.loads(row["tools"]), "the row's tools")
+    (dialogue,) = dataset([json.loads(row["dialogue"])], tools, "the row's dialogue")
+    candidates = json.loads(row["candidates"])
+    episode = FunctionCallingEpisode(dialogue, tools=tools, candidates=candidates, family=family, rules=rules)
     messages: list[Message] = [*episode.opening()]
     while not episode.over:
         doubtful = doubts()
@@ -128,7 +114,6 @@ def tiny_model(
         "size": asdict(shape),
         "settings": [asdict(lesson) for lesson in settings],
         "doubt": doubt,
-        "together": TOGETHER,
         "family": family.name,
         "rules": asdict(rules),
         "train_sha256": file_sha256(train_file),

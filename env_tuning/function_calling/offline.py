@@ -14,20 +14,20 @@ from typing import Any
 
 from env_tuning.function_calling.records import Dialogue, GoldCall, Parameter, Request, Tool
 
-# Few values, so that a tiny model can learn them by their names: it does not learn to copy any word.
-_CITIES = ("Oslo", "Lima", "Cairo", "Quito", "Hanoi")
-_DAYS = ("monday", "wednesday", "friday", "sunday")
-_PEOPLE = ("Mira", "Tomas", "Vera", "Jonas", "Lena")
-_TIMES = ("07:30", "11:15", "16:20", "20:30")
-_NUMBERS = (2, 3, 4, 5)
-_CURRENCIES = ("EUR", "USD", "JPY", "NOK")
-_AMOUNTS = (15, 40, 120, 600)
-_GENRES = ("jazz", "rock", "folk", "opera")
-_ROOMS = ("kitchen", "bedroom", "office", "hall")
-_LANGUAGES = ("French", "Finnish", "Arabic", "Korean")
-_WORDS = ("lantern", "harbour", "meadow", "pebble")
-_STOCKS = ("ACME", "ORBI", "TULA", "NEXO", "VIRA")
-_GOODS = ("oats", "lemons", "soap", "candles", "tea")
+# Few values, so that a tiny model can learn each: it does not learn to copy any word.
+_CITIES = ("Oslo", "Lima", "Cairo", "Quito")
+_DAYS = ("monday", "friday", "sunday")
+_PEOPLE = ("Mira", "Tomas", "Vera")
+_TIMES = ("07:30", "16:20", "20:30")
+_NUMBERS = (2, 3, 4)
+_CURRENCIES = ("EUR", "USD", "JPY")
+_AMOUNTS = (15, 40, 600)
+_GENRES = ("jazz", "rock", "folk")
+_ROOMS = ("kitchen", "bedroom", "office")
+_LANGUAGES = ("French", "Finnish", "Korean")
+_WORDS = ("lantern", "harbour", "pebble")
+_STOCKS = ("ACME", "ORBI", "TULA")
+_GOODS = ("lemons", "soap", "tea")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ _SKILLS = (
     ),
     _skill(
         "set_temperature", "Heat a room to a temperature.",
-        {"room": ("The room.", _ROOMS), "degrees": ("In Celsius.", (16, 18, 20, 22))},
+        {"room": ("The room.", _ROOMS), "degrees": ("In Celsius.", (16, 20, 22))},
         ("Heat the {room} to {degrees} degrees.", "I want {degrees} degrees in the {room}."),
         without={"degrees": "Heat the {room}."},
     ),
@@ -179,7 +179,7 @@ _SKILLS = (
     ),
     _skill(
         "start_timer", "Start a kitchen timer.",
-        {"minutes": ("How long.", (10, 25, 45, 60))},
+        {"minutes": ("How long.", (10, 25, 45))},
         ("Start a timer of {minutes} minutes.", "Tell me when {minutes} minutes are over."),
         without={"minutes": "Start a timer."},
     ),
