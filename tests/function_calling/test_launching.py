@@ -54,6 +54,12 @@ def test_the_documents_command_is_planned(home):
     assert report["validation"] == 4
 
 
+def test_roles_share_weights_or_one_adapter(home):
+    config = planned("--model_name_or_path", "some/model", "--roles", "hardware=cpu", "adapter=lora")
+    assert config.env_tuning.interactions.function_calling.config.rules.roles
+    assert config.actor_rollout_ref.model.lora_rank == 128
+
+
 def test_appo_is_the_default_and_sets_its_loss(home):
     config = planned("--model_name_or_path", "some/model", "hardware=cpu")
     assert config.algorithm.adv_estimator == "appo"

@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("verl")
 import torch
 from running import events, run_stage
+from torch.nn.functional import huber_loss
+from verl.trainer.ppo.core_algos import compute_value_loss
 
 from env_tuning.rewards.scaling import RunningScale
 
@@ -17,6 +19,16 @@ from env_tuning.rewards.scaling import RunningScale
 def critic_weights(run: Path, step: int) -> dict[str, torch.Tensor]:
     (file,) = (run / "checkpoints" / f"global_step_{step}" / "critic").glob("model_world_size_1_rank_0.pt")
     return torch.load(file, weights_only=False)
+
+
+def test_verls_value_loss_is_a_clipped_huber_loss_while_errors_are_below_its_delta() -> None:
+    torch.manual_seed(0)
+    new, old, returns = (6 * torch.rand(4, 7) - 1 for _ in range(3))
+    mask = (torch.rand(4, 7) < 0.7).float()
+    loss, _ = compute_value_loss(new, returns, old, mask, cliprange_value=0.2)
+    clipped = old + (new - old).clamp(-0.2, 0.2)
+    huber = torch.maximum(*(huber_loss(value, returns, reduction="none", delta=10.0) for value in (new, clipped)))
+    assert loss.item() == pytest.approx((huber * mask).sum().item() / mask.sum().item())
 
 
 @pytest.mark.slow
