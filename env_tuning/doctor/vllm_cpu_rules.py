@@ -40,7 +40,7 @@ def vllm_cpu(evidence: Evidence) -> Iterator[Finding]:
             yield Finding(
                 key=f"{_ROLLOUT}.{key}",
                 problem=f"vLLM cannot sleep on a CPU, and {_ROLLOUT}.{key} is not false",
-                fix=f"set +{_ROLLOUT}.{key}=false, as rollout={NAME} does",
+                fix=f"set ++{_ROLLOUT}.{key}=false, as rollout={NAME} does",
             )
     if evidence.shape is not None and evidence.shape.head_size not in HEAD_SIZES:
         yield Finding(
@@ -49,6 +49,7 @@ def vllm_cpu(evidence: Evidence) -> Iterator[Finding]:
             f"{', '.join(map(str, sorted(HEAD_SIZES)))}",
             fix="choose another model, or rollout=transformers",
         )
+    yield from _bucket(evidence)
     if shutil.which("lscpu", path=evidence.environ.get("PATH")) is None:
         yield Finding(
             key="lscpu",
@@ -56,6 +57,20 @@ def vllm_cpu(evidence: Evidence) -> Iterator[Finding]:
             fix="install the package util-linux",
         )
     yield from _vision()
+
+
+def _bucket(evidence: Evidence) -> Iterator[Finding]:
+    """Weights travel through shared memory, where verl does not cut a large one into pieces."""
+    if evidence.shape is None:
+        return
+    key = f"{_ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes"
+    megabytes, largest = int(evidence.get(key, 0)), evidence.shape.words * evidence.shape.hidden * 4
+    if megabytes << 20 < largest:
+        yield Finding(
+            key=key,
+            problem=f"{key}={megabytes} does not hold the embeddings of the model, {largest / 2**20:.0f} MiB in fp32",
+            fix=f"set it to {-(-largest // 2**20)}",
+        )
 
 
 def _vision() -> Iterator[Finding]:

@@ -71,6 +71,14 @@ def test_heads_that_its_attention_does_not_know_are_refused(composed, packages, 
     assert (path in keys(patients.changed(composed, {path: str(tmp_path)}))) is refused
 
 
+@pytest.mark.parametrize(("words", "refused"), [(65536, False), (65537, True)])
+def test_a_weight_that_no_bucket_holds_is_refused(composed, packages, tmp_path, words, refused):
+    bucket, path = f"{ROLLOUT}.checkpoint_engine.update_weights_bucket_megabytes", "actor_rollout_ref.model.path"
+    (tmp_path / "config.json").write_text(json.dumps(patients.SHAPE | {"vocab_size": words, "head_dim": 32}))
+    changed = patients.changed(composed, {path: str(tmp_path), bucket: 16})
+    assert (bucket in keys(changed)) is refused
+
+
 def test_a_torchvision_of_another_torch_and_a_missing_program_are_found(composed, packages):
     packages["torchvision"] = "0.28.0"
     assert "torchvision" in keys(composed)

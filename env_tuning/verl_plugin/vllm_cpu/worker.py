@@ -8,6 +8,7 @@ empty parameter. And verl's sender waits for an answer to every bucket, for ever
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import torch
@@ -20,20 +21,21 @@ from vllm.model_executor.model_loader.reload.sanitize import restore_layer_refs
 class CpuWorkerExtension(vLLMColocateWorkerExtension):
     """verl/workers/rollout/vllm_rollout/utils.py, around one method of which two things happen."""
 
-    _failure: Exception | None = None
+    _failure: str | None = None
 
     def update_weights_from_ipc(self, *args: Any, **kwargs: Any) -> None:
         """Take a full set of weights and pack them again.
 
         Raises:
-            Exception: what loading them raised, after the sender got its answers; the engine is of no use then.
+            RuntimeError: loading them failed, which is told after the sender got its answers. Until a full set has
+                come, the engine is of no use.
         """
         self._failure = None
         for model in self._iter_all_models():
             unpack(model)
         super().update_weights_from_ipc(*args, **kwargs)
         if self._failure is not None:
-            raise self._failure
+            raise RuntimeError(f"the weights do not fit the rollout's model: {self._failure}")
 
     def _update_weights(self, *args: Any, **kwargs: Any) -> None:
         if self._failure is not None:
@@ -41,7 +43,10 @@ class CpuWorkerExtension(vLLMColocateWorkerExtension):
         try:
             super()._update_weights(*args, **kwargs)
         except Exception as error:
-            self._failure = error
+            self._failure = f"{type(error).__name__}: {error}"
+        if self._failure is not None:
+            # Its frames hold views of the shared memory, which cannot be closed as long as there are any.
+            gc.collect()
 
 
 def unpack(model: torch.nn.Module) -> None:
