@@ -1,9 +1,9 @@
 """Stage 1 with our trainer and with TRL's GRPOTrainer: seconds a step, start-up, processes and memory.
 
-`python bench/against_trl.py [--steps 8] [--rounds 3] [--model FOLDER] [--json FILE]`; two minutes a round on two idle
-cores. Both sides start from nothing in processes of their own, in turn, and train the same model on the same tasks with
-the same protocol, environments, reward and judge: 4 tasks x 8 episodes a step, one update, a KL loss of 0.1 against the
-start, fp32, messages of at most 128 tokens, temperature 1, no validation and no checkpoint before the last step.
+`python bench/against_trl.py [--steps 8] [--rounds 3] [--model FOLDER] [--json FILE]`. Both sides start from nothing in
+processes of their own, in turn, and train the same model on the same tasks with the same protocol, environments, reward
+and judge: 4 tasks x 8 episodes a step (`--groups`, `--members`), one update, a KL loss of 0.1 against the start, fp32,
+messages of at most 128 tokens, temperature 1, no validation, and no checkpoint before the last step.
 
 TRL plays through `environment_factory` with plain generation. Its environments are made for tools, not for users who
 speak several times, so the environment hosts our `Episode` behind one tool, and every message of the model counts as a
@@ -13,7 +13,7 @@ schema is rendered, and an episode that is over generates nothing more.
     step        seconds between the ends of two steps, median without the first
     CPU         processor seconds of all processes in the same time
     start-up    from the command to the end of the first step
-    peak        the largest sum of proportional set sizes of all processes, sampled twice a second
+    peak        the largest sum of proportional set sizes of all processes, sampled every two seconds
 """
 
 from __future__ import annotations
@@ -36,9 +36,28 @@ from figures import save
 
 ROOT = Path(__file__).parents[1]
 TASKS = ROOT / "processed_data" / "bfcl_v3" / "train_format_75.parquet"
-GROUPS, MEMBERS, MESSAGE, RESPONSE = 4, 8, 128, 3072
+MESSAGE, RESPONSE = 128, 3072
 LEARNING_RATE, KL = 4e-4, 0.1
 WARM_UP = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What both sides train.
+
+    Attributes:
+        model: its folder.
+        steps: all of them, the first one included.
+        groups: tasks in a step.
+        members: episodes of a task.
+        threads: of torch.
+    """
+
+    model: Path
+    steps: int
+    groups: int
+    members: int
+    threads: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +107,7 @@ class Watch:
         memory: dict[str, float] = {}
         now = time.monotonic()
         members = [self.root, *self.root.children(recursive=True)]
-        weigh = now - self._looked > 0.5
+        weigh = now - self._looked > 2.0
         for process in members:
             try:
                 times = process.cpu_times()
@@ -130,7 +149,7 @@ def watched(command: list[str], events: Path, log: Path) -> Side:
     phases: dict[str, float] = {}
     tokens: list[float] = []
     while process.poll() is None:
-        time.sleep(0.05)
+        time.sleep(0.5)
         try:
             at, cpu = watch.look()
         except psutil.Error:
@@ -157,24 +176,27 @@ def watched(command: list[str], events: Path, log: Path) -> Side:
     )
 
 
-def ours(folder: Path, model: Path, steps: int, threads: int) -> Side:
+def ours(folder: Path, load: Load) -> Side:
     """`env-tuning train stage1`, as a user starts it."""
     output = folder / "ours"
     command = [
         *(str(Path(sys.executable).parent / "env-tuning"), "train", "stage1", "hardware=cpu"),
-        *(f"actor_rollout_ref.model.path={model}", f"env_tuning.output_dir={output}", f"env_tuning.threads={threads}"),
-        *(f"trainer.total_training_steps={steps}", "trainer.val_before_train=false", "trainer.test_freq=1000"),
+        *(f"actor_rollout_ref.model.path={load.model}", f"env_tuning.output_dir={output}"),
+        *(f"env_tuning.threads={load.threads}", "trainer.total_epochs=1000"),
+        *(f"trainer.total_training_steps={load.steps}", "trainer.val_before_train=false", "trainer.test_freq=1000"),
         *("trainer.save_freq=1000", "env_tuning.gate=null", f"data.max_response_length={RESPONSE}"),
-        *(f"data.train_batch_size={GROUPS}", f"actor_rollout_ref.rollout.n={MEMBERS}"),
+        *(f"data.train_batch_size={load.groups}", f"actor_rollout_ref.rollout.n={load.members}"),
         *(f"actor_rollout_ref.actor.optim.lr={LEARNING_RATE}", f"actor_rollout_ref.actor.kl_loss_coef={KL}"),
     ]
     return watched(command, output / "progress.jsonl", folder / "ours.log")
 
 
-def theirs(folder: Path, model: Path, steps: int, threads: int) -> Side:
+def theirs(folder: Path, load: Load) -> Side:
     """This file again, as the process of TRL's trainer."""
     events = folder / "trl.jsonl"
-    arguments = ["--trl-side", str(events), "--model", str(model), "--steps", str(steps), "--threads", str(threads)]
+    arguments = ["--trl-side", str(events)]
+    for name, value in asdict(load).items():
+        arguments += [f"--{name}", str(value)]
     return watched([sys.executable, str(Path(__file__).resolve()), *arguments], events, folder / "trl.log")
 
 
@@ -195,7 +217,7 @@ TEMPLATE = (
 )
 
 
-def train_with_trl(events: Path, model: Path, steps: int, threads: int) -> None:
+def train_with_trl(events: Path, load: Load) -> None:
     """Train to the end, an event after every step."""
     import torch
     import trl.trainer.grpo_trainer as grpo
@@ -209,7 +231,7 @@ def train_with_trl(events: Path, model: Path, steps: int, threads: int) -> None:
     from env_tuning.rewards.format import format_reward
     from env_tuning.trajectory import StopReason
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(load.threads)
     rules = Rules(result_characters=800)
     prepared = [
         prepare_task(task, protocol=ThinkAnswer(), listing=ToolListing.SIGNATURES) for task in load_tasks(TASKS)
@@ -243,7 +265,7 @@ def train_with_trl(events: Path, model: Path, steps: int, threads: int) -> None:
             """The reward of stage 1."""
             return float(format_reward(self._episode.trajectory())["score"])
 
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = AutoTokenizer.from_pretrained(load.model)
     tokenizer.chat_template, tokenizer.response_schema = TEMPLATE, {"type": "object"}
     turn: deque[Talk] = deque()
 
@@ -287,15 +309,15 @@ def train_with_trl(events: Path, model: Path, steps: int, threads: int) -> None:
             use_cpu=True,
             bf16=False,
             gradient_checkpointing=False,
-            per_device_train_batch_size=GROUPS * MEMBERS,
-            num_generations=MEMBERS,
+            per_device_train_batch_size=load.groups * load.members,
+            num_generations=load.members,
             max_completion_length=RESPONSE,
             generation_kwargs={"max_new_tokens": MESSAGE},
             learning_rate=LEARNING_RATE,
             beta=KL,
             temperature=1.0,
             max_grad_norm=1.0,
-            max_steps=steps,
+            max_steps=load.steps,
             logging_steps=1,
             save_strategy="no",
             report_to=[],
@@ -303,7 +325,7 @@ def train_with_trl(events: Path, model: Path, steps: int, threads: int) -> None:
             seed=1,
         )
         trainer = grpo.GRPOTrainer(
-            model=str(model),
+            model=str(load.model),
             args=settings,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
@@ -317,19 +339,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--groups", type=int, default=4)
+    parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, help="a model folder; without it, the embedded model")
     parser.add_argument("--json", type=Path, help="where the figures go")
     parser.add_argument("--trl-side", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.trl_side:
-        train_with_trl(options.trl_side, options.model, options.steps, options.threads)
-        return
     model = options.model
     if model is None:
         from env_tuning.model.embedded import embedded_model
 
         model = embedded_model(ROOT / ".cache" / "models", TASKS.with_name("bfcl_train_base.parquet"))
+    sizes = {name: getattr(options, name) for name in ("steps", "groups", "members", "threads")}
+    load = Load(model=model.resolve(), **sizes)
+    if options.trl_side:
+        train_with_trl(options.trl_side, load)
+        return
     print("| side | s a step | CPU s a step | tokens an episode | start-up s | processes | peak GiB |")
     print("|---|---|---|---|---|---|---|")
     runs: list[dict[str, Side]] = []
@@ -337,7 +363,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             found = {}
             for name, side in (("TRL", theirs), ("ours", ours)):
-                found[name] = side(Path(folder), model.resolve(), options.steps, options.threads)
+                found[name] = side(Path(folder), load)
                 print(f"| {name} | {found[name].row}", flush=True)
             runs.append(found)
     ratios = [statistics.median(run["ours"].seconds) / statistics.median(run["TRL"].seconds) for run in runs]
