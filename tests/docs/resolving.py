@@ -92,7 +92,7 @@ def _ray(arguments: Sequence[str]) -> None:
 
 
 def _sbatch(arguments: Sequence[str]) -> None:
-    (script,) = arguments
+    (script,) = (word for word in arguments if not word.startswith("--"))
     assert "#SBATCH" in (PROJECT / script).read_text(encoding="utf-8")
 
 
