@@ -60,8 +60,8 @@ def wave(engine: RolloutEngine, prompts: list[list[int]], new_tokens: int) -> tu
     return [future.result() for future in futures], clocks() - start
 
 
-def generated(model: Qwen3ForCausalLM, prompts: list[list[int]], new_tokens: int) -> np.ndarray:
-    """The same wave by transformers' own `generate`; both seconds."""
+def generated(model: Qwen3ForCausalLM, prompts: list[list[int]], new_tokens: int) -> tuple[np.ndarray, torch.Tensor]:
+    """The same wave by transformers' own `generate`; both seconds, and prompts with outputs."""
     start = clocks()
     made = model.generate(
         torch.tensor(prompts),
@@ -72,7 +72,7 @@ def generated(model: Qwen3ForCausalLM, prompts: list[list[int]], new_tokens: int
         use_cache=True,
     )
     assert made.shape == (len(prompts), len(prompts[0]) + new_tokens)
-    return clocks() - start
+    return clocks() - start, made
 
 
 def single_turn(hidden: int, layers: int, repeats: int = 5) -> float:
@@ -85,7 +85,7 @@ def single_turn(hidden: int, layers: int, repeats: int = 5) -> float:
         prompts = [tokens(64, source) for _ in range(64)]
         engine.forget_kv()
         seconds["engine"].append(wave(engine, prompts, 128)[1])
-        seconds["generate"].append(generated(plain, prompts, 128))
+        seconds["generate"].append(generated(plain, prompts, 128)[0])
     for name, found in seconds.items():
         wall, processor = 64 * 128 / np.median(found, axis=0)
         print(f"64 requests x 128 new tokens, {name:8}: {wall:,.0f} tokens/s ({processor:,.0f} per processor second)")
@@ -120,6 +120,24 @@ def multi_turn(model: Qwen3ForCausalLM, episodes: int, *, group: int, keep_kv: b
     return np.append(total, computed)
 
 
+def multi_turn_generated(model: Qwen3ForCausalLM, episodes: int, turns: int = 6) -> np.ndarray:
+    """The episodes of `multi_turn` by `generate`, which reads the whole context in every turn, as TRL's trainer has it.
+
+    Returns:
+        seconds of wall time and of processor time.
+    """
+    source = random.Random(0)
+    contexts = [tokens(700, source) for _ in range(episodes)]
+    total = np.zeros(2)
+    for _ in range(turns):
+        seconds, made = generated(model, contexts, 60)
+        total += seconds
+        contexts = [[*row, *tokens(60, source)] for row in made.tolist()]
+    rate = episodes * turns * 60 / total[0]
+    print(f"  {'transformers.generate':22} {rate:7,.0f} tokens/s, {total[0]:5.1f} s ({total[1]:.1f} processor)")
+    return total
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
@@ -133,11 +151,14 @@ def main() -> None:
     print(f"{sum(parameter.numel() for parameter in model.parameters()):,} parameters, {arguments.threads} thread(s)")
     ratios = {"rollout, tokens against generate": single_turn(arguments.hidden, arguments.layers)}
     print("  {:.1f} times as fast in processor time".format(*ratios.values()))
+    plain = multi_turn_generated(make_model(arguments.hidden, arguments.layers), arguments.episodes)
     for group in (1, 8):
         print(f"{arguments.episodes} episodes x 6 turns, groups of {group}:")
         naive = multi_turn(model, arguments.episodes, group=group, keep_kv=False)
         kept = multi_turn(model, arguments.episodes, group=group, keep_kv=True)
         print("  {:.1f} times as fast ({:.1f} in processor time, {:.1f} in prompt tokens)".format(*(naive / kept)))
+        print("  {:.1f} times as fast as generate ({:.1f} in processor time)".format(*(plain / kept[:2])))
+        ratios[f"rollout, turns in groups of {group} against generate"] = float(plain[1] / kept[1])
         # Counted, not timed: this ratio is the same on every machine.
         ratios[f"rollout, prompt tokens spared in groups of {group}"] = float(naive[2] / kept[2])
     save(arguments.json, {}, ratios)

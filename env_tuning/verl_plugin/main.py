@@ -46,6 +46,8 @@ _ORPHAN_SECONDS = 60.0
 _PACKAGES = Path(__file__).resolve().parents[2]
 _RAY_PREFIX = "et-"
 _PLUGIN = "env_tuning.verl_plugin.registration"
+ROUTER = "env_tuning/verl_plugin/router.yaml"
+"""`configs/hardware/cpu.yaml` names it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -125,9 +127,13 @@ def complete(config: DictConfig) -> None:
     with open_dict(config):
         # Ray actors may start elsewhere.
         config.env_tuning.output_dir = str(Path(config.env_tuning.output_dir).expanduser().absolute())
-        router = config.actor_rollout_ref.rollout.router_config_path
+        rollout = config.actor_rollout_ref.rollout
+        router = rollout.router_config_path
+        if router == ROUTER and not rollout.agent.agent_loop_manager_class.endswith(".LocalLoops"):
+            # It lives in one process; loops in several need one that they share, which is verl's own.
+            router = rollout.router_config_path = None
         if router and not Path(router).is_absolute() and not Path(router).exists():
-            config.actor_rollout_ref.rollout.router_config_path = str(_PACKAGES / router)
+            rollout.router_config_path = str(_PACKAGES / router)
         if config.critic.enable is None and config.algorithm.adv_estimator in CRITIC_ESTIMATORS:
             config.critic.enable = True  # verl knows of its own gae only that it needs one
         if config.reward.custom_reward_function.path:

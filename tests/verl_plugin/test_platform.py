@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,8 @@ import torch
 from verl.plugin.platform import PlatformRegistry
 
 from env_tuning.verl_plugin import cpu_platform, registration
+from env_tuning.verl_plugin.compose import compose_config
+from env_tuning.verl_plugin.main import complete
 from env_tuning.verl_plugin.router import LightRouter
 
 
@@ -103,3 +106,25 @@ def test_the_router_is_sticky_and_prefers_the_idle_server() -> None:
     router.remove_servers(["b"])
     with pytest.raises(RuntimeError, match="No available servers"):
         router.acquire_server("x")
+
+
+def test_verl_makes_the_router_without_a_process_of_its_own() -> None:
+    from verl.workers.rollout.router import get_router_handle
+
+    path = Path(cpu_platform.__file__).with_name("router.yaml")
+    router = get_router_handle(servers={"a": 1}, router_config_path=str(path))  # Ray does not even run
+    assert isinstance(router, LightRouter)
+    assert router.acquire_server("x") == ("a", 1)
+
+
+@pytest.mark.parametrize(("loops", "here"), [("LocalLoops", True), ("RayLoops", False)])
+def test_only_loops_of_one_process_get_the_router_of_one_process(loops: str, here: bool) -> None:
+    overrides = [
+        "hardware=cpu",
+        "actor_rollout_ref.model.path=none",
+        f"actor_rollout_ref.rollout.agent.agent_loop_manager_class=env_tuning.verl_plugin.loop_workers.{loops}",
+    ]
+    config = compose_config(Path(__file__).parents[2] / "configs", "stage1", overrides)
+    complete(config)
+    router = config.actor_rollout_ref.rollout.router_config_path
+    assert Path(router).is_file() if here else router is None

@@ -91,7 +91,6 @@ class TransformersReplica(RolloutReplica):
                 name=actor_name(self.replica_rank, f"{role}{self.name_suffix}"),
                 max_concurrency=self.max_concurrency,
                 num_cpus=0,  # The workers' placement group holds the processors; the server shares them by turns.
-                runtime_env={"env_vars": {"TOKENIZERS_PARALLELISM": "false"}},
             )
             .remote(server_config(self.config, self.model_config, self.replica_rank))
         )
