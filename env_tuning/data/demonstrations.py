@@ -43,11 +43,14 @@ class ImperfectDemonstrationError(ValueError):
 class Habits:
     """Bad habits of the speaker, for models that have something to unlearn. Chances, seeded like all choices.
 
+    No call comes after a bad habit has shown: a small model that has to be right in contexts with and without it loses
+    much of what it knows of the tasks.
+
     Attributes:
-        hasty: that a message is preceded by one that breaks the protocol `ThinkAnswer`, and by what the environment
-            says to that.
-        idle: that the last turn is answered without the calls that it needs. Calls that run, and so the reward of
-            stage 1, do not suffer from it: nothing follows.
+        hasty: that an answer after which no call comes is preceded by a message that breaks the protocol `ThinkAnswer`,
+            and by what the environment says to that; and this again, until the steps of the turn are used up.
+        idle: that a turn, and all that follow, are answered without the calls that they need. The first turn with calls
+            is not: an episode without any call earns nothing in stage 1, which would unlearn this before stage 2.
     """
 
     hasty: float = 0.0
@@ -63,14 +66,13 @@ PERFECT = Habits()
 
 # Thoughts name no function: a tiny model would have to be right twice, and every token costs time in later runs. One
 # wording each: every free choice of words is noise in the gradients of a later run with few rollouts. The first words
-# of a bad habit tell it from a good one, so that it is one decision to unlearn. A hasty message is always the same:
-# every further context in which a call has to be right costs a small model some of what it knows.
+# of a bad habit tell it from a good one, so that it is one decision to unlearn.
 _CALL_THOUGHT = "I call a function."
 _DONE = ("The request is fulfilled.", "It is done.")
 _NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
 _ASK = ("A value that I need is missing.", "Please tell me the missing details.")
 _HASTY = "<think>Quick, it will be fine.</think>It is done."
-_IDLE = ("Nothing to do.", "It is done.")
+_IDLE = ("It is done.", "Nothing to do.")
 
 
 def demonstration(
@@ -100,7 +102,7 @@ def demonstration(
         habits: of the speaker; none by default.
 
     Raises:
-        ImperfectDemonstrationError: the judge did not find every turn correct, though the last one was not idle.
+        ImperfectDemonstrationError: the judge did not find every turn correct, though none was idle.
         ValueError: the ground truth does not fit the documented parameters of a tool.
     """
     protocol, rules = protocol or ThinkAnswer(), rules or Rules()
@@ -110,11 +112,12 @@ def demonstration(
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
     idle = False
-    for turn in range(task.turns):
-        texts = _turn_texts(task, turn, protocol, pacing, rules, rng, habits.hasty)
+    for turn, calls in enumerate(task.ground_truth):
         # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
-        if turn == task.turns - 1 and habits.idle and task.ground_truth[turn] and rng.random() < habits.idle:
-            idle, texts = True, [protocol.write_answer(_IDLE[1], _IDLE[0])]
+        idle = idle or bool(habits.idle and calls and any(task.ground_truth[:turn]) and rng.random() < habits.idle)
+        texts = [protocol.write_answer(*_IDLE)] if idle else _turn_texts(task, turn, protocol, pacing, rules, rng)
+        if habits.hasty and (idle or turn == task.turns - 1):
+            texts[-1:-1] = _haste(rules.steps_per_turn - len(texts), habits.hasty, rng)
         for text in texts:
             messages.append({"role": "assistant", "content": text})
             reaction = episode.step(text)
@@ -138,18 +141,23 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, hasty: float
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
 ) -> list[str]:
     """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
-    # A hasty speaker may need a second step for every message.
-    most = rules.steps_per_turn // 2 if hasty else rules.steps_per_turn
-    texts = [protocol.write_calls(batch, _CALL_THOUGHT) for batch in _batches(calls, pacing, most - 1, rng)]
+    batches = _batches(calls, pacing, rules.steps_per_turn - 1, rng)
     thought, answer = _closing_words(task, turn)
-    texts.append(protocol.write_answer(answer, thought))
-    return [text for right in texts for text in ([_HASTY, right] if hasty and rng.random() < hasty else [right])]
+    return [*(protocol.write_calls(batch, _CALL_THOUGHT) for batch in batches), protocol.write_answer(answer, thought)]
+
+
+def _haste(most: int, chance: float, rng: random.Random) -> list[str]:
+    """Messages that break the protocol: one more with every `chance`, at most `most`."""
+    count = 0
+    while count < most and rng.random() < chance:
+        count += 1
+    return [_HASTY] * count
 
 
 def _batches(calls: Sequence[ToolCall], pacing: Pacing, most: int, rng: random.Random) -> list[list[ToolCall]]:

@@ -30,7 +30,7 @@ from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard
 from env_tuning.protocols import ToolListing
 from env_tuning.task import Task
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raise it when a change of this room's code makes another model from the same settings."""
 
 FIGURES_FILE = "warm_start.json"
@@ -55,20 +55,21 @@ class Unsettling:
     make. Shown habits from the start, a model this small hardly learns the tasks.
 
     Attributes:
-        habits: of the speaker.
-        variants: demonstrations per task, in each of which the habits show elsewhere.
+        speakers: the habits of each; every one of them demonstrates every task once.
         settings: of the run.
     """
 
-    habits: Habits
-    variants: int
+    speakers: Sequence[Habits]
     settings: WarmStart
 
 
 UNSETTLING = Unsettling(
-    habits=Habits(hasty=0.8, idle=0.5),
-    variants=4,
-    settings=WarmStart(steps=450, learning_rate=4e-3, matrix_learning_rate=1e-2),
+    # One speaker is never idle, or the last turns of some tasks are shown by nobody and are forgotten. The others are
+    # less hasty, because they are so at more than one answer: about half of everybody's messages break the protocol, so
+    # that stage 1, which looks at nothing else, does not prefer one kind of episode.
+    speakers=(Habits(hasty=0.98), *[Habits(hasty=0.8, idle=0.65)] * 4),
+    # Four times this rate takes from the model half of what it knows.
+    settings=WarmStart(steps=500, learning_rate=1e-3, matrix_learning_rate=2.5e-3),
 )
 
 _CARD = """\
@@ -131,11 +132,11 @@ def embedded_model(
 
     def lessons() -> list[Lesson]:
         padding = LongContext.load(long_context_file) if long_context_file else None
-        perfect = _demonstrations(tasks, seed, 1, PERFECT, listing, padding)
+        perfect = _demonstrations(tasks, seed, [PERFECT], listing, padding)
         first = Lesson(demonstrations=perfect, settings=settings)
         if unsettling is None:
             return [first]
-        faulty = _demonstrations(tasks, seed, unsettling.variants, unsettling.habits, listing, padding)
+        faulty = _demonstrations(tasks, seed, unsettling.speakers, listing, padding)
         return [first, Lesson(demonstrations=faulty, settings=unsettling.settings)]
 
     return cached_model(
@@ -196,8 +197,7 @@ def _shape(size: str | TinySize) -> TinySize:
 def _demonstrations(
     tasks: Sequence[Task],
     seed: int,
-    variants: int,
-    habits: Habits,
+    speakers: Sequence[Habits],
     listing: ToolListing,
     padding: LongContext | None,
 ) -> list[list[Message]]:
@@ -207,11 +207,11 @@ def _demonstrations(
             task,
             pacing=Pacing.TOGETHER,
             listing=listing,
-            seed=seed * variants + variant,
+            seed=seed * len(speakers) + number,
             long_context=padding,
             habits=habits,
         )
-        for variant in range(variants)
+        for number, habits in enumerate(speakers)
         for task in tasks
     ]
 

@@ -80,33 +80,56 @@ def actions(messages: list[dict[str, str]]) -> list[object]:
     return [ThinkAnswer().parse(message["content"]) for message in messages if message["role"] == "assistant"]
 
 
-def test_a_hasty_speaker_breaks_the_protocol_before_every_message_and_is_told_so(tasks):
+def test_a_hasty_speaker_breaks_the_protocol_before_the_last_answer_until_no_step_is_left(tasks):
     task = tasks[Category.BASE.task_id(0)]
-    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(hasty=1.0)))
     perfect = actions(demonstration(task, pacing=Pacing.TOGETHER))
-    assert all(isinstance(action, Malformed) for action in spoken[::2])
-    assert spoken[1::2] == perfect
+    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(hasty=1.0)))
+    haste = spoken[len(perfect) - 1 : -1]
+    assert spoken[: len(perfect) - 1] + spoken[-1:] == perfect
+    assert all(isinstance(action, Malformed) for action in haste)
+    assert isinstance(perfect[-2], UseTools) and len(haste) == Rules().steps_per_turn - 2
 
 
-def test_an_idle_speaker_answers_the_last_turn_without_a_call(tasks):
+def test_an_idle_speaker_answers_all_turns_but_the_first_without_a_call(tasks):
     task = tasks[Category.BASE.task_id(0)]
+    assert all(task.ground_truth)
     perfect = actions(demonstration(task, pacing=Pacing.TOGETHER))
     spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(idle=1.0)))
-    assert isinstance(perfect[-2], UseTools)
-    assert spoken[:-1] == perfect[:-2]
-    assert isinstance(spoken[-1], Answer)
+    assert spoken[:2] == perfect[:2] and isinstance(spoken[0], UseTools)
+    assert len(spoken) == 1 + task.turns and all(isinstance(action, Answer) for action in spoken[1:])
+
+
+def test_an_idle_speaker_in_haste_breaks_the_protocol_before_every_idle_answer(tasks):
+    task = tasks[Category.BASE.task_id(0)]
+    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(hasty=1.0, idle=1.0)))
+    haste = [Malformed] * (Rules().steps_per_turn - 1)
+    assert [type(action) for action in spoken] == [UseTools, Answer, *[*haste, Answer] * (task.turns - 1)]
+
+
+def test_who_was_idle_once_stays_idle(tasks):
+    for scenario in TRAIN:
+        task = tasks[Category.BASE.task_id(scenario)]
+        spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(idle=0.4)))
+        turns = [[]]
+        for action in spoken:
+            turns[-1].append(action)
+            if isinstance(action, Answer):
+                turns.append([])
+        worked = [len(turn) > 1 for turn, calls in zip(turns, task.ground_truth, strict=False) if calls]
+        assert worked[0] and worked == sorted(worked, reverse=True)
 
 
 def test_habits_show_with_their_chance(tasks):
-    spoken = [
-        action
-        for scenario in TRAIN
-        for action in actions(
-            demonstration(tasks[Category.BASE.task_id(scenario)], pacing=Pacing.TOGETHER, habits=Habits(hasty=0.3))
-        )
-    ]
-    hasty = sum(isinstance(action, Malformed) for action in spoken)
-    assert 0.25 < hasty / (len(spoken) - hasty) < 0.35
+    hasty, idle = 0, 0
+    chances = Habits(hasty=0.3, idle=0.3)
+    several = [task for task in (tasks[Category.BASE.task_id(scenario)] for scenario in TRAIN) if task.turns > 1]
+    for task in several:
+        spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=chances))
+        hasty += isinstance(spoken[-2], Malformed)
+        second_answer = [number for number, action in enumerate(spoken) if isinstance(action, Answer)][1]
+        idle += isinstance(spoken[second_answer - 1], Answer)
+    assert 0.2 < hasty / len(several) < 0.4
+    assert 0.15 < idle / len(several) < 0.4
 
 
 def test_a_habit_is_a_probability():

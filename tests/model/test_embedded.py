@@ -18,7 +18,7 @@ from env_tuning.model.warm_start import WarmStart
 from env_tuning.protocols import PromptVersion, ThinkAnswer
 
 TWO_STEPS = WarmStart(steps=2, batch_size=2)
-HASTY = Unsettling(habits=Habits(hasty=0.5), variants=2, settings=WarmStart(steps=1))
+HASTY = Unsettling(speakers=[Habits(hasty=0.5)] * 2, settings=WarmStart(steps=1))
 
 
 def quiet(line: str) -> None:
