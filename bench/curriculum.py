@@ -16,8 +16,9 @@ from pathlib import Path
 
 from stage1 import PROJECT, run_whole, series
 
-EDGE = 8
-"""Steps at the start and at the end of a stage whose means are compared: tasks differ from step to step."""
+EDGE, FORMAT_EDGE = 8, 5
+"""Steps at the start and at the end of a stage whose means are compared, and those of stage 1: how much a step's tasks
+can earn differs between steps, less so in format."""
 
 WINDOW = 5
 """Steps over which plotted curves are averaged."""
@@ -26,8 +27,9 @@ STAGES = ("stage1", "stage2", "stage3", "stage4")
 
 
 def row(seed: int, name: str, metric: str, values: Sequence[float]) -> str:
-    """A row of the table: means over the first and the last `EDGE` steps."""
-    first, last = statistics.mean(values[:EDGE]), statistics.mean(values[-EDGE:])
+    """A row of the table: means over the first and the last steps."""
+    edge = FORMAT_EDGE if name == "stage1" else EDGE
+    first, last = statistics.mean(values[:edge]), statistics.mean(values[-edge:])
     return f"| {seed} | {name} | {metric} | {len(values)} | {first:.3f} | {last:.3f} | {last - first:+.3f} |"
 
 
@@ -81,7 +83,7 @@ def main() -> None:
             run_whole([tool, "train", "stage2", "augmentation=off", *plain, *common], f"seed {seed} without hints")
             arms["with hints"].append(series(folder / "stage2", "step", "correct_turns"))
             arms["without hints"].append(series(folder / "plain", "step", "correct_turns"))
-    print("| seed | stage | metric | steps | first 8 | last 8 | change |\n|---|---|---|---|---|---|---|")
+    print("| seed | stage | metric | steps | first | last | change |\n|---|---|---|---|---|---|---|")
     for seed in arguments.seeds:
         folder = arguments.out / f"seed{seed}"
         for name in STAGES:
