@@ -22,8 +22,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -32,6 +33,13 @@ from env_tuning.launch import exit_when_told
 
 MARK = "ENV_TUNING_CLUSTER"
 """Variable of every process of a cluster; its value is the guard's process id."""
+
+OF_THIS_MACHINE: Mapping[str, str] = MappingProxyType({"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"})
+"""Makes Ray, and what asks Ray for its address, listen on 127.0.0.1 alone: their ports run what they are sent.
+
+Ray 2.60 (_private/services.py) replaces a node address of 127.0.0.1 by the machine's own, unless it believes that there
+can be no second machine; this variable of other systems says so.
+"""
 
 _FOLDERS = Path("/tmp")
 """Not the system's choice: Ray puts sockets into the folder, and a socket's path ends at 107 characters."""
@@ -151,7 +159,7 @@ def _guard(arguments: Sequence[str] | None = None) -> int:
         *(("--num-cpus", given.num_cpus) if given.num_cpus else ()),
         *(("--num-gpus", given.num_gpus) if given.num_gpus else ()),
     ]
-    environment = {**os.environ, MARK: str(os.getpid())}
+    environment = {**os.environ, **OF_THIS_MACHINE, MARK: str(os.getpid())}
     # This cluster has its own address; an outer one must not be taken for it.
     environment.pop("RAY_ADDRESS", None)
     cluster = subprocess.Popen(command, env=environment, start_new_session=True)

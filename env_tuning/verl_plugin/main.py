@@ -28,6 +28,7 @@ from typing import Any
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from env_tuning.curriculum.cluster import OF_THIS_MACHINE
 from env_tuning.curriculum.gate import GateSettings
 from env_tuning.curriculum.lineage import write_lineage
 from env_tuning.data.rows import row_count
@@ -195,8 +196,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             # Ray would start idle workers that verl's runtime environment makes useless.
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
-            # Ray 2.60 writes a token into the home folder otherwise. A cluster that is there already has its own mode.
-            **({} if environ.get("RAY_ADDRESS") else {"RAY_AUTH_MODE": "disabled"}),
+            # A cluster that is there already has its own mode and address.
+            **({} if environ.get("RAY_ADDRESS") else OF_THIS_MACHINE | {"RAY_AUTH_MODE": "disabled"}),
             # What verl/trainer/main_ppo.py:run_ppo gives to its actors.
             "TRANSFER_QUEUE_ENABLE": "1",
         }

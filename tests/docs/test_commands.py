@@ -140,12 +140,16 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     'pip install -c scripts/constraints-cpu.txt -e ".[math]"': "a package index",
     'pip install -c scripts/constraints-cpu.txt -e ".[monty]"': "a package index",
     "env-tuning curriculum hardware=gpu8 data.seed=2 curriculum.output_dir=outputs/second": "eight GPUs",
-    "RAY_ADDRESS=http://HEAD:8265 MODEL=/path/to/model env-tuning curriculum hardware=gpu8 trainer.nnodes=2":
+    "RAY_ADDRESS=http://127.0.0.1:8265 MODEL=/path/to/model env-tuning curriculum hardware=gpu8 trainer.nnodes=2":
         "sixteen GPUs; test_curriculum_jobs_for_real.py runs stages on a cluster of two nodes",
-    "ray start --head --port=6379 --dashboard-host=0.0.0.0": "it opens a port; tests/clusters.py starts nodes",
+    "ray start --head --port=6379": "it opens a port; tests/clusters.py starts nodes",
     "ray start --address=HEAD:6379": "a second machine; tests/clusters.py starts nodes",
     "ray start --head --num-cpus=16 --num-gpus=1": "a cluster outlives its command; tests/clusters.py starts nodes",
     "sbatch recipes/sft/train.slurm": "a Slurm",
+    "env-tuning train stage2 hardware=gpu8 +mode=colocate_async": "eight GPUs; test_async_modes.py composes it",
+    "env-tuning train stage2 hardware=gpu8 +mode=separate_async": "eight GPUs; test_async_modes.py composes it",
+    "MODEL=/path/to/model sbatch --nodes=2 --gres=gpu:8 recipes/cluster/stages.slurm": "a Slurm and sixteen GPUs",
+    'pip install -c scripts/locks/dev.txt -e ".[dev]"': "a package index",
 })  # fmt: skip
 
 
