@@ -14,11 +14,15 @@ schema is rendered, and an episode that is over generates nothing more.
     CPU         processor seconds of all processes in the same time
     start-up    from the command to the end of the first step
     peak        the largest sum of proportional set sizes of all processes, sampled every two seconds
+
+`--rollouts` compares the playing of a step's episodes alone, without verl's processes and without an update: our agent
+loop over our engine in one process, TRL's `_generate` in another, the same tasks on both sides, by processor time.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
@@ -217,8 +221,8 @@ TEMPLATE = (
 )
 
 
-def train_with_trl(events: Path, load: Load) -> None:
-    """Train to the end, an event after every step."""
+def train_with_trl(events: Path, load: Load, *, rollouts: bool = False) -> None:
+    """Train to the end, an event after every step; with `rollouts` play as many batches instead."""
     import torch
     import trl.trainer.grpo_trainer as grpo
     from datasets import Dataset
@@ -292,9 +296,17 @@ def train_with_trl(events: Path, load: Load) -> None:
                 lengths = {"prompt_tokens": prompt_tokens, "response_tokens": logs["completions/mean_length"]}
                 tell({"event": "step", "reward": logs["reward"], **lengths})
 
+    class Player(grpo.GRPOTrainer):
+        """Knows what playing takes."""
+
+        def _generate(self, prompts: list[Any]) -> Any:
+            before = time.process_time()
+            played = super()._generate(prompts)
+            self.cpu = time.process_time() - before
+            return played
+
     def tell(event: dict[str, Any]) -> None:
-        with events.open("a") as file:
-            file.write(json.dumps(event) + "\n")
+        append(events, event)
 
     tell({"event": "start"})
     tokenizer.parse_response = parse
@@ -324,7 +336,7 @@ def train_with_trl(events: Path, load: Load) -> None:
             disable_tqdm=True,
             seed=1,
         )
-        trainer = grpo.GRPOTrainer(
+        trainer = Player(
             model=str(load.model),
             args=settings,
             train_dataset=Dataset.from_list(rows),
@@ -332,7 +344,107 @@ def train_with_trl(events: Path, load: Load) -> None:
             environment_factory=Talk,
             callbacks=[Teller()],
         )
-        trainer.train()
+        if not rollouts:
+            trainer.train()
+            return
+        for _ in range(load.steps):
+            batch = [dict(rows[group]) for group in range(load.groups) for _ in range(load.members)]
+            played = trainer._generate_and_score_completions(batch)
+            written = int((played["tool_mask"] * played["completion_mask"]).sum())
+            tell({"event": "batch", "cpu": trainer.cpu, "written": written})
+
+
+def append(events: Path, event: dict[str, Any]) -> None:
+    """Add a line."""
+    with events.open("a") as file:
+        file.write(json.dumps(event) + "\n")
+
+
+# Our side, without verl's processes --------------------------------------------------------------------------------
+
+
+def play_with_ours(events: Path, load: Load) -> None:
+    """Play batches, an event after each."""
+    import pandas as pd
+    import torch
+    from transformers import AutoTokenizer
+    from verl.experimental.agent_loop.agent_loop import DictConfigWrap
+
+    from env_tuning.verl_plugin.agent_loop import InteractionAgentLoop
+    from env_tuning.verl_plugin.compose import compose_config
+    from env_tuning.verl_plugin.rollout.engine import EngineConfig
+    from env_tuning.verl_plugin.rollout.server import ServerConfig, TransformersServer
+
+    torch.set_num_threads(load.threads)
+    overrides = ["hardware=cpu", f"actor_rollout_ref.model.path={load.model}", f"data.max_response_length={RESPONSE}"]
+    os.environ["ENV_TUNING_HOME"] = str(ROOT)
+    config = compose_config(ROOT / "configs", "stage1", overrides)
+    rows = pd.read_parquet(TASKS).to_dict("records")[: load.groups]
+
+    class Here:
+        """The server, as verl's client shows it."""
+
+        def __init__(self) -> None:
+            engine = EngineConfig(max_slots=64, max_length=config.data.max_prompt_length + RESPONSE)
+            self._server = TransformersServer(
+                ServerConfig(model_path=str(load.model), engine=engine, threads=load.threads, load_weights=True)
+            )
+            self._released: set[asyncio.Task[None]] = set()
+
+        async def generate(self, request_id: str, *, prompt_ids: list[int], sampling_params: dict[str, Any]) -> Any:
+            return await self._server.generate(request_id, prompt_ids, {**sampling_params, "logprobs": True})
+
+        def release(self, request_id: str) -> None:
+            task = asyncio.create_task(self._server.release(request_id))
+            self._released.add(task)
+            task.add_done_callback(self._released.discard)
+
+    async def play() -> None:
+        loop = InteractionAgentLoop(
+            trainer_config=DictConfigWrap(config),
+            server_manager=Here(),
+            tokenizer=AutoTokenizer.from_pretrained(load.model),
+            processor=None,
+            dataset_cls=None,
+            data_config=DictConfigWrap(config.data),
+            hf_model_type="qwen3",
+        )
+        for _ in range(load.steps):
+            # New weights come before every step, and with them everything kept of the step before is void.
+            await loop.server_manager._server.clear_kv_cache()
+            before = time.process_time()
+            episodes = [
+                loop.run({"temperature": 1.0}, **{**row, "raw_prompt": row["prompt"]})
+                for row in rows
+                for _ in range(load.members)
+            ]
+            outputs = await asyncio.gather(*episodes)
+            cpu = time.process_time() - before
+            written = sum(sum(output.response_mask) for output in outputs)
+            append(events, {"event": "batch", "cpu": cpu, "written": written})
+        await loop.server_manager._server.shutdown()
+
+    asyncio.run(play())
+
+
+def compare_rollouts(load: Load) -> dict[str, float]:
+    """Play both ways and print the table."""
+    print("| side | tokens written a batch | CPU s a batch | tokens per CPU second |\n|---|---|---|---|")
+    rates: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("trl", "ours"):
+            events = Path(folder) / f"{name}.jsonl"
+            arguments = [f"--{name}-rollouts", str(events)]
+            for key, value in asdict(load).items():
+                arguments += [f"--{key}", str(value)]
+            environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+            subprocess.run([sys.executable, str(Path(__file__).resolve()), *arguments], check=True, env=environment)
+            batches = [json.loads(line) for line in events.read_text().splitlines()]
+            batches = [batch for batch in batches if batch["event"] == "batch"][WARM_UP:]
+            written, cpu = (statistics.mean(batch[key] for batch in batches) for key in ("written", "cpu"))
+            rates[name] = written / cpu
+            print(f"| {name} | {written:,.0f} | {cpu:.2f} | {written / cpu:,.0f} |", flush=True)
+    return rates
 
 
 def main() -> None:
@@ -344,7 +456,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--model", type=Path, help="a model folder; without it, the embedded model")
     parser.add_argument("--json", type=Path, help="where the figures go")
-    parser.add_argument("--trl-side", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--rollouts", action="store_true", help="compare the playing of episodes alone")
+    for internal in ("--trl-side", "--trl-rollouts", "--ours-rollouts"):
+        parser.add_argument(internal, type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     model = options.model
     if model is None:
@@ -353,8 +467,16 @@ def main() -> None:
         model = embedded_model(ROOT / ".cache" / "models", TASKS.with_name("bfcl_train_base.parquet"))
     sizes = {name: getattr(options, name) for name in ("steps", "groups", "members", "threads")}
     load = Load(model=model.resolve(), **sizes)
-    if options.trl_side:
-        train_with_trl(options.trl_side, load)
+    for side in (options.trl_side, options.trl_rollouts):
+        if side:
+            train_with_trl(side, load, rollouts=side is options.trl_rollouts)
+            return
+    if options.ours_rollouts:
+        play_with_ours(options.ours_rollouts, load)
+        return
+    if options.rollouts:
+        rates = compare_rollouts(load)
+        save(options.json, rates, {"stage 1, tokens written per CPU second": rates["ours"] / rates["trl"]})
         return
     print("| side | s a step | CPU s a step | tokens an episode | start-up s | processes | peak GiB |")
     print("|---|---|---|---|---|---|---|")
