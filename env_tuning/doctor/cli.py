@@ -182,6 +182,9 @@ def memory_table(model: str | None, overrides: Iterable[str], gpu_memory: float)
             f"layers, activations of {single.tokens} tokens (1 GPU) or {several.tokens}, logits. resting: what stays",
             f"while the engine takes {single.share:g} or {several.share:g} of the GPU for its weights and a cache of "
             f"{several.sequence} tokens an episode.",
+            "with: what makes it fit. Under actor_rollout_ref, share is rollout.gpu_memory_utilization, engine over is",
+            "rollout.tensor_model_parallel_size, tokens is actor.ppo_max_token_len_per_gpu, and offload is",
+            "actor.fsdp_config.param_offload and optimizer_offload, 12 bytes a parameter in the memory of the nodes.",
             "The formulas, and what they leave out, stand in env_tuning/doctor/memory.py.",
         ]
     )

@@ -1,6 +1,7 @@
 """Arithmetic of memory: what a model needs per GPU while it trains and while it generates.
 
-Owns: `ModelShape` with its number of parameters, the formulas, and the table that `env-tuning doctor --memory` prints.
+Owns: `ModelShape` with its number of parameters, the formulas, the table that `env-tuning doctor --memory` prints, and
+what would make a model fit.
 Refuses: measuring. The formulas are those of verl 0.9.1's FSDP engine with the settings of `configs/`; they leave out
 fragmentation, the CUDA context and buffers of communication, so a model that just fits here need not fit there.
 
@@ -18,8 +19,9 @@ fragmentation, the CUDA context and buffers of communication, so a model that ju
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -206,6 +208,46 @@ def estimate(shape: ModelShape, load: Load) -> Estimate:
     )
 
 
+_SHARES, _SPLITS, _TOKENS, _NODE = (0.6, 0.5, 0.4, 0.3), (2, 4, 8), 32768, 8
+"""What `remedy` tries: shares of a GPU, GPUs of an engine, tokens of a micro-batch; and the GPUs of a node."""
+
+
+def remedy(shape: ModelShape, load: Load, memory: int) -> Load | None:
+    """The least change of a configuration with which a model fits; itself if it does, None if nothing tried helps.
+
+    From cheap to dear: a smaller share for the engine, an engine over several GPUs, smaller micro-batches (which hold
+    the longest episode), and states that wait in the host's memory while it generates.
+    """
+    shares = (load.share, *(share for share in _SHARES if share < load.share))
+    most = min(load.gpus, _NODE)
+    splits = (
+        load.tensor_parallel,
+        *(s for s in _SPLITS if load.tensor_parallel < s <= most and not (load.gpus % s or shape.heads % s)),
+    )
+    smaller = max(_TOKENS, load.sequence)
+    tokens = (load.tokens, smaller) if smaller < load.tokens else (load.tokens,)
+    offloads = (False, True) if not load.offload else (True,)
+    for offload, most_tokens, split, share in itertools.product(offloads, tokens, splits, shares):
+        tried = replace(load, offload=offload, tokens=most_tokens, tensor_parallel=split, share=share)
+        if estimate(shape, tried).fits(tried, memory):
+            return tried
+    return None
+
+
+def _advice(shape: ModelShape, load: Load, memory: int) -> str:
+    """The last column: yes, no, or what has to be changed."""
+    found = remedy(shape, load, memory)
+    if found is None:
+        return "no"
+    changes = [
+        f"share {found.share:g}" if found.share != load.share else "",
+        f"engine over {found.tensor_parallel}" if found.tensor_parallel != load.tensor_parallel else "",
+        f"{found.tokens} tokens" if found.tokens != load.tokens else "",
+        "offload" if found.offload != load.offload else "",
+    ]
+    return "with " + ", ".join(filter(None, changes)) if any(changes) else "yes"
+
+
 def table(shapes: Mapping[str, ModelShape], loads: Sequence[Load], memory: int) -> str:
     """The estimates for models and numbers of GPUs of `memory` bytes each."""
     head = [
@@ -225,7 +267,7 @@ def table(shapes: Mapping[str, ModelShape], loads: Sequence[Load], memory: int) 
                     *(f"{part / GIB:.1f}" for part in (*parts, found.rollout_weights)),
                     f"{found.cache_per_sequence / GIB:.2f}",
                     str(found.sequences(load, memory)),
-                    "yes" if found.fits(load, memory) else "no",
+                    _advice(shape, load, memory),
                 ]
             )
     return aligned(rows)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from patients import PROJECT, SHAPE
 
 from env_tuning.doctor.machine import GIB
-from env_tuning.doctor.memory import CHECKPOINT_BYTES, SIZES, Load, ModelShape, estimate, table
+from env_tuning.doctor.memory import CHECKPOINT_BYTES, SIZES, Load, ModelShape, estimate, remedy, table
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama", "mistral"])
@@ -137,3 +138,27 @@ def test_the_gpu1_group_says_what_fits():
         (size, gib): estimate(SIZES[size], load).fits(load, gib * GIB) for size in ("0.5B", "1.5B") for gib in (24, 40)
     }
     assert fits == {("0.5B", 24): True, ("0.5B", 40): True, ("1.5B", 24): False, ("1.5B", 40): True}
+
+
+@pytest.mark.parametrize("gpus", [1, 2, 8, 16])
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_said_to_make_a_model_fit_makes_it_fit_and_less_does_not(size, gpus):
+    load = Load(gpus=gpus, tokens=65536, sequence=18192)
+    found = remedy(SIZES[size], load, 80 * GIB)
+    fits = estimate(SIZES[size], load).fits(load, 80 * GIB)
+    assert (found == load) == fits
+    if found is not None and not fits:
+        assert estimate(SIZES[size], found).fits(found, 80 * GIB)
+        undone = [
+            replace(found, **{name: getattr(load, name)})
+            for name in ("share", "tensor_parallel", "tokens", "offload")
+            if getattr(found, name) != getattr(load, name)
+        ]
+        assert not [less for less in undone if estimate(SIZES[size], less).fits(less, 80 * GIB)]
+
+
+def test_what_makes_models_fit_is_in_the_table():
+    lines = table({"32B": SIZES["32B"]}, [Load(gpus=gpus, tokens=65536, sequence=18192) for gpus in (1, 16)], 80 * GIB)
+    one, sixteen = lines.splitlines()[1:]
+    assert one.endswith(" no")
+    assert sixteen.endswith(" with share 0.6, engine over 2, 32768 tokens")
