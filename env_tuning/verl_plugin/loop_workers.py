@@ -21,6 +21,9 @@ from verl.utils.rollout_trace import rollout_trace_attr
 from env_tuning.verl_plugin.agent_loop import NAME, InteractionAgentLoop
 from env_tuning.verl_plugin.seeds import episode_seed
 
+LOCAL_LOOPS = f"{__name__}.LocalLoops"
+"""The manager whose loops all share one client, by the name that configurations give it."""
+
 _LARGE_COLUMNS = ("prompt", "extra_info", "interaction_kwargs", "tools_kwargs")
 """Columns no later step reads once the reward is known; every trajectory would carry its task a second time."""
 

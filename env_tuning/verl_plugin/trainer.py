@@ -36,6 +36,7 @@ from env_tuning.verl_plugin import registration  # noqa: F401  (this process sta
 from env_tuning.verl_plugin.action_advantages import critic_values
 from env_tuning.verl_plugin.boards import boards_of, show
 from env_tuning.verl_plugin.direct_client import DirectClient
+from env_tuning.verl_plugin.loop_workers import LOCAL_LOOPS
 from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
 from env_tuning.verl_plugin.samples import ObservedBuffer, normalise_rewards, read_records
@@ -91,7 +92,7 @@ class EnvTuningTrainer(PPOTrainerSync):
     def get_llm_client(self) -> LLMServerClient:
         """The client of the agent loops."""
         servers = self.llm_server_manager
-        if not self._on_cpu:
+        if self.config.actor_rollout_ref.rollout.agent.agent_loop_manager_class != LOCAL_LOOPS:
             return servers.get_client()
         return servers.get_client(
             client_cls=DirectClient,

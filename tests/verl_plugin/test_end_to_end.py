@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
+from collections import Counter
 from pathlib import Path
 
+import psutil
 import pytest
 
 pytest.importorskip("verl")
-from running import events, run_stage
+from running import events, happened, run_stage
 
 from env_tuning.outcome import read_outcome
 from env_tuning.trajectory import Trajectory
@@ -89,11 +93,43 @@ def check_scalars(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_train_together(folder: Path) -> None:
-    status, log = run_stage(folder, "trainer.n_gpus_per_node=2", "trainer.save_freq=2", "trainer.test_freq=-1")
+def test_two_workers_two_rollout_servers_and_two_loop_processes_train_together(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, mark)
+    seen: Counter[str] = Counter()
+
+    def look() -> bool:
+        if happened(folder, "step")() and not seen:
+            seen.update(actors(mark))
+        return False
+
+    status, log = run_stage(
+        folder,
+        *("trainer.n_gpus_per_node=2", "trainer.save_freq=2", "trainer.test_freq=-1"),
+        "actor_rollout_ref.rollout.agent.num_workers=2",
+        "actor_rollout_ref.rollout.agent.agent_loop_manager_class=env_tuning.verl_plugin.loop_workers.RayLoops",
+        until=look,
+    )
     assert status == 0, log[-4000:]
     assert [step["step"] for step in events(folder, "step")] == [1, 2]
     assert (folder / "run" / "checkpoints" / "global_step_2" / "actor" / "model_world_size_2_rank_1.pt").is_file()
+    assert [seen[name] for name in ("WorkerDict", "TransformersServer", "EpisodeWorker")] == [2, 2, 2]
+
+
+MARK = "ENV_TUNING_TEST_RUN"
+"""Variable that every process of a run inherits."""
+
+
+def actors(mark: str) -> list[str]:
+    """The classes of the Ray actors of a run that live now."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, IndexError):
+            if process.environ().get(MARK) == mark and (title := process.cmdline()[0]).startswith("ray::"):
+                found.append(title.removeprefix("ray::").partition(".")[0].partition(":")[0])
+    return found
 
 
 @pytest.mark.slow
