@@ -81,6 +81,7 @@ CHEAP: Mapping[str, Cheap] = MappingProxyType({
     "--max-tokens 128": Cheap(says=ONE_TASK, shorter=NANO),
     f"env-tuning eval test --base-url {URL} --model NAME": Cheap(says="100.0 %", shorter=FEW),
     f"env-tuning eval test --base-url {URL} --mode native": Cheap(says="100.0 %", shorter=FEW),
+    "env-tuning eval metrics outputs/stage1 --tasks val": Cheap(says="relevance"),
     "env-tuning eval compare outputs/eval-a outputs/eval-b": Cheap(says="p (exact McNemar)"),
     "env-tuning report outputs/stage1": Cheap(says="outputs/stage1/report.html: stage1"),
     "env-tuning report outputs": Cheap(says="outputs/report.html: stage1"),
@@ -145,6 +146,8 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     "ray start --head --port=6379": "it opens a port; tests/clusters.py starts nodes",
     "ray start --address=HEAD:6379": "a second machine; tests/clusters.py starts nodes",
     "ray start --head --num-cpus=16 --num-gpus=1": "a cluster outlives its command; tests/clusters.py starts nodes",
+    "env-tuning eval calls simple_python multiple parallel parallel_multiple irrelevance --model MODEL":
+        "a package index; tests/evaluation/test_measures_command.py asks the package's questions",
     "sbatch recipes/sft/train.slurm": "a Slurm",
     "env-tuning train stage2 hardware=gpu8 +mode=colocate_async": "eight GPUs; test_async_modes.py composes it",
     "env-tuning train stage2 hardware=gpu8 +mode=separate_async": "eight GPUs; test_async_modes.py composes it",
@@ -214,7 +217,7 @@ def checkout(tmp_path: Path, processed_data: Path, monkeypatch: pytest.MonkeyPat
 
 def lay(folder: Path, line: str, model: Path, wheel: Path) -> None:
     """What the command reads: a run, a model, cards, a wheel."""
-    if re.search(r" (report|rescore) ", line):
+    if re.search(r" (report|rescore|metrics) ", line):
         write_stage(folder / "outputs" / "stage1", "stage1", steps=3)
     if " propose " in line:
         write_run(folder / "outputs" / "garage")
@@ -264,7 +267,7 @@ def test_a_cheap_command_runs_and_says_what_it_should(line, checkout, nano, whee
 
 
 def in_a_process(arguments: list[str], typed: str, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    places = [str(PROJECT), str(PROJECT / "tests" / "augmentation")]
+    places = [str(PROJECT), str(PROJECT / "tests"), str(PROJECT / "tests" / "augmentation")]
     done = subprocess.run(
         [sys.executable, "-m", "env_tuning.cli", *arguments],
         input=typed, capture_output=True, text=True, check=False, timeout=SECONDS,
