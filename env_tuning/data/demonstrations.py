@@ -43,22 +43,22 @@ class ImperfectDemonstrationError(ValueError):
 class Habits:
     """Bad habits of the speaker, for models that have something to unlearn. Chances, seeded like all choices.
 
-    No call comes after a bad habit has shown: a small model that has to be right in contexts with and without it loses
-    much of what it knows of the tasks.
+    They show where few calls or none come after them: a small model that has to be right in contexts with and without a
+    habit loses much of what it knows of the tasks.
 
     Attributes:
-        hasty: that an answer after which no call comes is preceded by a message that breaks the protocol `ThinkAnswer`,
-            and by what the environment says to that; and this again, until the steps of the turn are used up.
-        idle: that a turn, and all that follow, are answered without the calls that they need. The first turn with calls
-            is not: an episode without any call earns nothing in stage 1, which would unlearn this before stage 2.
+        hasty: that the last answer is preceded by a message that breaks the protocol `ThinkAnswer`, and by what the
+            environment says to that; and this again, until the steps of the turn are used up.
+        sloppy: that the last turn with several calls is done without the last of them. Format and calls that run, and
+            so the reward of stage 1, do not suffer from it.
     """
 
     hasty: float = 0.0
-    idle: float = 0.0
+    sloppy: float = 0.0
 
     def __post_init__(self) -> None:
         """Reject what is no chance."""
-        if not (0 <= self.hasty <= 1 and 0 <= self.idle <= 1):
+        if not (0 <= self.hasty <= 1 and 0 <= self.sloppy <= 1):
             raise ValueError(f"{self}: both are probabilities")
 
 
@@ -72,7 +72,7 @@ _DONE = ("The request is fulfilled.", "It is done.")
 _NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
 _ASK = ("A value that I need is missing.", "Please tell me the missing details.")
 _HASTY = "<think>Quick, it will be fine.</think>It is done."
-_IDLE = ("It is done.", "Nothing to do.")
+_SLOPPY_THOUGHT = "Less will do."
 
 
 def demonstration(
@@ -102,7 +102,7 @@ def demonstration(
         habits: of the speaker; none by default.
 
     Raises:
-        ImperfectDemonstrationError: the judge did not find every turn correct, though none was idle.
+        ImperfectDemonstrationError: the judge did not find every turn correct, though none was sloppy.
         ValueError: the ground truth does not fit the documented parameters of a tool.
     """
     protocol, rules = protocol or ThinkAnswer(), rules or Rules()
@@ -111,19 +111,19 @@ def demonstration(
     )
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
-    idle = False
-    for turn, calls in enumerate(task.ground_truth):
-        # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
-        idle = idle or bool(habits.idle and calls and any(task.ground_truth[:turn]) and rng.random() < habits.idle)
-        texts = [protocol.write_answer(*_IDLE)] if idle else _turn_texts(task, turn, protocol, pacing, rules, rng)
-        if habits.hasty and (idle or turn == task.turns - 1):
+    several = [turn for turn, calls in enumerate(task.ground_truth) if len(calls) > 1]
+    # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
+    sloppy_turn = several[-1] if habits.sloppy and several and rng.random() < habits.sloppy else None
+    for turn in range(task.turns):
+        texts = _turn_texts(task, turn, protocol, pacing, rules, rng, sloppy=turn == sloppy_turn)
+        if habits.hasty and turn == task.turns - 1:
             texts[-1:-1] = _haste(rules.steps_per_turn - len(texts), habits.hasty, rng)
         for text in texts:
             messages.append({"role": "assistant", "content": text})
             reaction = episode.step(text)
             if not reaction.over:
                 messages.append({"role": "user", "content": reaction.content})
-    if not idle:
+    if sloppy_turn is None:
         _must_be_perfect(episode.trajectory())
     return messages
 
@@ -141,15 +141,16 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, *, sloppy: bool
 ) -> list[str]:
     """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
-    batches = _batches(calls, pacing, rules.steps_per_turn - 1, rng)
+    batches = _batches(calls[:-1] if sloppy else calls, pacing, rules.steps_per_turn - 1, rng)
+    before = _SLOPPY_THOUGHT if sloppy else _CALL_THOUGHT
     thought, answer = _closing_words(task, turn)
-    return [*(protocol.write_calls(batch, _CALL_THOUGHT) for batch in batches), protocol.write_answer(answer, thought)]
+    return [*(protocol.write_calls(batch, before) for batch in batches), protocol.write_answer(answer, thought)]
 
 
 def _haste(most: int, chance: float, rng: random.Random) -> list[str]:

@@ -64,10 +64,8 @@ class Unsettling:
 
 
 UNSETTLING = Unsettling(
-    # One speaker is never idle, or the last turns of some tasks are shown by nobody and are forgotten. The others are
-    # less hasty, because they are so at more than one answer: about half of everybody's messages break the protocol, so
-    # that stage 1, which looks at nothing else, does not prefer one kind of episode.
-    speakers=(Habits(hasty=0.98), *[Habits(hasty=0.8, idle=0.65)] * 4),
+    # One speaker does everything, or some calls are shown by nobody and are forgotten.
+    speakers=(Habits(hasty=0.97), *[Habits(hasty=0.97, sloppy=1.0)] * 3),
     # Four times this rate takes from the model half of what it knows.
     settings=WarmStart(steps=500, learning_rate=1e-3, matrix_learning_rate=2.5e-3),
 )
