@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from env_tuning.errors import UserError
 from env_tuning.verl_plugin.progress import PREFIX
@@ -156,8 +156,7 @@ def plan(config_name: str, overrides: Sequence[str], environ: Mapping[str, str])
     if given(chosen, "data.train_files") is None or given(chosen, "data.val_files") is None:
         _make_data(folder, environ)
     if given(chosen, "actor_rollout_ref.model.path") is None:
-        model = environ.get("MODEL") or _previous_result(configs, config_name, chosen)
-        model = model or _own_model(folder, given(chosen, "hardware"))
+        model = environ.get("MODEL") or _chosen_model(folder, config_name, chosen)
         chosen.append(f"actor_rollout_ref.model.path={model}")
     log_file = log_file_of(config_name)
     return Launch(config_dir=configs, config_name=config_name, overrides=tuple(chosen), log_file=log_file)
@@ -223,18 +222,25 @@ def _make_data(folder: Path, environ: Mapping[str, str]) -> None:
     prepare(folder / "processed_data", source=Path(source) if source else None)
 
 
-def _previous_result(configs: Path, config_name: str, overrides: Sequence[str]) -> str | None:
-    """The result of the stage that this one follows; None for a stage that follows none.
+def _chosen_model(folder: Path, config_name: str, overrides: Sequence[str]) -> str:
+    """What a run without a model starts from: the result of the stage before, or the embedded model.
 
     Raises:
-        UserError: that stage has not been trained to its end.
+        UserError: that stage has not been trained to its end, or there is no model for this configuration or machine.
     """
-    from env_tuning.curriculum.results import stage_result
     from env_tuning.verl_plugin.compose import compose_config
 
-    settings = compose_config(configs, config_name, overrides).get("env_tuning") or {}
-    if settings.get("follows") is None:
-        return None
+    settings = compose_config(folder / "configs", config_name, overrides).get("env_tuning") or {}
+    if settings.get("follows") is not None:
+        return _previous_result(config_name, settings)
+    if settings.get("launcher") is not None:
+        raise UserError(f"no model given; set MODEL=/path/to/model, or run python {settings['launcher']}")
+    return _own_model(folder, given(overrides, "hardware"))
+
+
+def _previous_result(config_name: str, settings: Mapping[str, Any]) -> str:
+    from env_tuning.curriculum.results import stage_result
+
     folder = Path(settings["previous_dir"]).expanduser().absolute()
     try:
         result = stage_result(folder)

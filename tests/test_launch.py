@@ -78,6 +78,14 @@ def test_a_gpu_machine_without_a_model_is_told_to_give_one(project, monkeypatch)
         launch.plan("stage1", ["hardware=gpu8"], {})
 
 
+def test_a_configuration_with_a_launcher_of_its_own_names_it_when_there_is_no_model(project):
+    stage = project / "configs" / "stage1.yaml"
+    stage.write_text(stage.read_text().replace("{follows", "{launcher: recipes/train.py, follows"))
+    with pytest.raises(UserError, match=r"set MODEL=.*, or run python recipes/train\.py"):
+        launch.plan("stage1", [], {})
+    assert launch.plan("stage1", [], {"MODEL": "/m"}).overrides[-1] == "actor_rollout_ref.model.path=/m"
+
+
 def fake_child(monkeypatch, code: str) -> None:
     """Run `code` in place of verl."""
     real = subprocess.Popen
