@@ -81,6 +81,9 @@ CHEAP: Mapping[str, Cheap] = MappingProxyType({
     "--max-tokens 128": Cheap(says=ONE_TASK, shorter=NANO),
     f"env-tuning eval test --base-url {URL} --model NAME": Cheap(says="100.0 %", shorter=FEW),
     f"env-tuning eval test --base-url {URL} --mode native": Cheap(says="100.0 %", shorter=FEW),
+    "env-tuning eval calls simple_python multiple parallel parallel_multiple irrelevance --model /path/to/model": Cheap(
+        says="parallel_multiple", shorter=(*FEW, "--max-tokens", "4", "--source", "bfcl.whl")
+    ),
     "env-tuning eval metrics outputs/stage1 --tasks val": Cheap(says="relevance"),
     "env-tuning eval compare outputs/eval-a outputs/eval-b": Cheap(says="p (exact McNemar)"),
     "env-tuning report outputs/stage1": Cheap(says="outputs/stage1/report.html: stage1"),
@@ -146,8 +149,6 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     "ray start --head --port=6379": "it opens a port; tests/clusters.py starts nodes",
     "ray start --address=HEAD:6379": "a second machine; tests/clusters.py starts nodes",
     "ray start --head --num-cpus=16 --num-gpus=1": "a cluster outlives its command; tests/clusters.py starts nodes",
-    "env-tuning eval calls simple_python multiple parallel parallel_multiple irrelevance --model MODEL":
-        "a package index; tests/evaluation/test_measures_command.py asks the package's questions",
     "sbatch recipes/sft/train.slurm": "a Slurm",
     "env-tuning train stage2 hardware=gpu8 +mode=colocate_async": "eight GPUs; test_async_modes.py composes it",
     "env-tuning train stage2 hardware=gpu8 +mode=separate_async": "eight GPUs; test_async_modes.py composes it",
@@ -228,7 +229,7 @@ def lay(folder: Path, line: str, model: Path, wheel: Path) -> None:
         (folder / "outputs").mkdir()
         write_evaluation(folder / "outputs" / "eval-a", card_of(*BASE))
         write_evaluation(folder / "outputs" / "eval-b", card_of(*BETTER))
-    if "bfcl.whl" in line:
+    if "bfcl.whl" in line or " calls " in line:
         (folder / "bfcl.whl").symlink_to(wheel)
     if "unpacked" in line:
         with zipfile.ZipFile(wheel) as archive:
