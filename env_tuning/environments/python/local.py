@@ -18,7 +18,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from env_tuning.environments.python.bounds import GRACE_SECONDS, Bounds, Ending, Run
@@ -196,23 +197,25 @@ class _NurseryProcess:
     def __init__(self, preload: Sequence[str]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-s",
-                    "-c",
-                    _PROGRAM,
-                    str(theirs.fileno()),
-                    ",".join(preload),
-                    json.dumps(_import_path()),
-                ],
-                env=_environment(),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
+            self._process = _of_a_lasting_thread(
+                lambda: subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-s",
+                        "-c",
+                        _PROGRAM,
+                        str(theirs.fileno()),
+                        ",".join(preload),
+                        json.dumps(_import_path()),
+                    ],
+                    env=_environment(),
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    pass_fds=(theirs.fileno(),),
+                    start_new_session=True,
+                )
             )
         self._control.settimeout(_START_SECONDS)
         try:
@@ -244,6 +247,26 @@ class _NurseryProcess:
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
+
+
+def _of_a_lasting_thread(start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+    """The process, started by a thread that waits for its end.
+
+    The nursery asks to be killed when its parent dies, and a parent is a thread to Linux: that of the first program may
+    be one of an event loop's, which end with the loop.
+    """
+    started: Future[subprocess.Popen[bytes]] = Future()
+
+    def keep() -> None:
+        try:
+            started.set_result(start())
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            started.result().wait()
+
+    threading.Thread(target=keep, name="python-sandbox", daemon=True).start()
+    return started.result()
 
 
 _PROGRAM = """

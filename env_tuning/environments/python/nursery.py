@@ -67,18 +67,19 @@ class Nursery:
     def serve(self) -> None:
         """Until the other side of the control socket is gone; then kill every interpreter."""
         while True:
-            for source, _ in self._poll.poll():
-                if source == self._control.fileno():
-                    if not self._receive():
-                        return self._end()
-                elif source == self._wake.fileno():
-                    with contextlib.suppress(BlockingIOError):
-                        self._wake.recv(4096)
-                    self._reap()
-                elif source in self._by_channel:
-                    self._kill(self._by_channel[source].pid)
-                    # Its end is still to come; until then the channel has nothing new to say.
-                    self._poll.unregister(source)
+            ready = {source for source, _ in self._poll.poll()}
+            # Burying frees a channel's number, and a new interpreter may get it: what is said of channels is heard
+            # before the one, and new ones come after the other.
+            for source in ready & self._by_channel.keys():
+                self._kill(self._by_channel[source].pid)
+                # Its end is still to come; until then the channel has nothing new to say.
+                self._poll.unregister(source)
+            if self._wake.fileno() in ready:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake.recv(4096)
+                self._reap()
+            if self._control.fileno() in ready and not self._receive():
+                return self._end()
 
     def _receive(self) -> bool:
         message, descriptors, _, _ = socket.recv_fds(self._control, MOST_MESSAGE, 1)

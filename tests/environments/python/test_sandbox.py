@@ -323,6 +323,16 @@ def test_a_nursery_that_was_killed_is_replaced():
     own.close()
 
 
+def test_the_sandbox_outlives_the_thread_of_its_first_program():
+    own = LocalSandbox(concurrency=1, preload=())
+    interpreter = own.interpreter(BOUNDS, kept=True)
+    first = threading.Thread(target=interpreter.run, args=("x = 1",))
+    first.start()
+    first.join()
+    assert interpreter.run("x").output == "1\n"
+    own.close()
+
+
 WITHOUT_FILTER = """
 from env_tuning.environments.python import syscalls
 syscalls.filter_program = lambda *arguments, **more: None
