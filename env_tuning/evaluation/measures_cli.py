@@ -162,10 +162,7 @@ def metrics(
         raise UserError(f"nothing to measure in {', '.join(map(str, paths))}{why}")
     _show(rows, "")
     if output is not None:
-        plain = {
-            name: {kind: {"right": share.right, "all": share.all, "share": share.value} for kind, share in row.items()}
-            for name, row in rows.items()
-        }
+        plain = {name: {kind: share.as_dict() for kind, share in row.items()} for name, row in rows.items()}
         replace_text(output, json.dumps(plain, indent=1) + "\n")
 
 

@@ -22,7 +22,7 @@ from env_tuning.evaluation.settings import Mode, Settings
 from env_tuning.evaluation.speakers import Speaker
 from env_tuning.evaluation.statistics import wilson
 from env_tuning.metrics.ast_match import calls_fault
-from env_tuning.metrics.measures import Decision, Kind, Share, shares
+from env_tuning.metrics.measures import Decision, Kind, Share, needing, shares
 from env_tuning.protocols import UseTools
 from env_tuning.run_folder import claim_output
 from env_tuning.task import Task, ToolDoc
@@ -59,10 +59,8 @@ class Answered:
 
 def judge(question: SingleTurn, calls: Sequence[ToolCall]) -> tuple[bool, str]:
     """Whether the calls of a message are right, and else what is wrong; no calls are those that cannot be read."""
-    if question.kind is Kind.RELEVANCE:
-        return bool(calls), ""
-    if question.kind is Kind.IRRELEVANCE:
-        return not calls, ""
+    if question.kind in (Kind.RELEVANCE, Kind.IRRELEVANCE):
+        return needing(question.kind is Kind.RELEVANCE, bool(calls)).right, ""
     fault = calls_fault(calls, question.possible, question.tools)
     return fault is None, "" if fault is None else fault.value
 
@@ -231,12 +229,7 @@ def _measures(answers: Sequence[Answered], model: Mapping[str, Any], settings: S
         "settings": _asked(settings),
         "categories": {
             name: {
-                kind: {
-                    "right": share.right,
-                    "all": share.all,
-                    "share": share.value,
-                    "interval": list(wilson(share.right, share.all)),
-                }
+                kind: {**share.as_dict(), "interval": list(wilson(share.right, share.all))}
                 for kind, share in found.items()
             }
             for name, found in rows_of(answers).items()

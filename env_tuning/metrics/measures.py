@@ -58,6 +58,10 @@ class Share:
         """From 0 to 1."""
         return self.right / self.all
 
+    def as_dict(self) -> dict[str, float]:
+        """The counts and their share, as files hold them."""
+        return {"right": self.right, "all": self.all, "share": self.value}
+
 
 def shares(decisions: Iterable[Decision]) -> dict[Kind, Share]:
     """The measures of which there is any decision, in the order of `Kind`."""
