@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from env_tuning.metrics.ast_match import plain_text
+from env_tuning.metrics.values import alike, equal
 
 
 class CallMatch(NamedTuple):
@@ -28,26 +29,13 @@ class CallMatch(NamedTuple):
 
 def same_value(given: Any, right: Any) -> bool:
     """Whether two JSON values are the same: text without case, spaces and punctuation, 2 like 2.0, but not like "2"."""
-    if isinstance(right, str):
-        return isinstance(given, str) and plain_text(given) == plain_text(right)
-    if isinstance(right, bool) or isinstance(given, bool):
-        return given is right
-    if isinstance(right, int | float):
-        return isinstance(given, int | float) and given == right
-    if isinstance(right, Mapping):
-        return (
-            isinstance(given, Mapping)
-            and given.keys() == right.keys()
-            and all(same_value(given[name], value) for name, value in right.items())
-        )
-    if isinstance(right, Sequence):
-        return (
-            isinstance(given, Sequence)
-            and not isinstance(given, str)
-            and len(given) == len(right)
-            and all(same_value(one, other) for one, other in zip(given, right, strict=True))
-        )
-    return bool(given == right)
+    return alike(given, right, _same_single)
+
+
+def _same_single(given: Any, right: Any) -> bool:
+    if isinstance(given, str) and isinstance(right, str):
+        return plain_text(given) == plain_text(right)
+    return equal(given, right)
 
 
 def argument_share(given: Mapping[str, Any], right: Mapping[str, Any]) -> float:

@@ -17,6 +17,7 @@ from typing import Any
 
 from env_tuning.calls import ToolCall
 from env_tuning.environments.environment import Environment
+from env_tuning.metrics.values import alike, equal, is_number
 
 REAL_TIME_SHARE = 0.2
 """How far a number may be from the right one, as a share of that, where results change with time."""
@@ -35,7 +36,7 @@ class Comparison(enum.Enum):
 
 def same_result(given: str, right: str, comparison: Comparison = Comparison.EXACT) -> bool:
     """Whether a raw result is right; results that are JSON are compared as values, others as text."""
-    return _alike(_value(given), _value(right), _SAME[comparison])
+    return alike(_value(given), _value(right), _SAME[comparison])
 
 
 def all_results_right(
@@ -87,42 +88,17 @@ def _value(text: str) -> Any:
         return text
 
 
-def _equal(given: Any, right: Any) -> bool:
-    return _is_number(given) is _is_number(right) and bool(given == right)
-
-
 def _near(given: Any, right: Any) -> bool:
-    if _is_number(given) and _is_number(right):
+    if is_number(given) and is_number(right):
         return bool(abs(given - right) <= REAL_TIME_SHARE * abs(right))
-    return _equal(given, right)
+    return equal(given, right)
 
 
 def _of_a_kind(given: Any, right: Any) -> bool:
-    return type(given) is type(right) or (_is_number(given) and _is_number(right))
+    return type(given) is type(right) or (is_number(given) and is_number(right))
 
 
 _SAME: Mapping[Comparison, Callable[[Any, Any], bool]] = MappingProxyType(
-    {Comparison.EXACT: _equal, Comparison.REAL_TIME: _near, Comparison.STRUCTURAL: _of_a_kind}
+    {Comparison.EXACT: equal, Comparison.REAL_TIME: _near, Comparison.STRUCTURAL: _of_a_kind}
 )
 """Of two values that hold no others."""
-
-
-def _alike(given: Any, right: Any, same: Callable[[Any, Any], bool]) -> bool:
-    """Whether two JSON values have the same places, and single values that are the same in all of them."""
-    if isinstance(right, dict):
-        return (
-            isinstance(given, dict)
-            and given.keys() == right.keys()
-            and all(_alike(given[name], value, same) for name, value in right.items())
-        )
-    if isinstance(right, list):
-        return (
-            isinstance(given, list)
-            and len(given) == len(right)
-            and all(_alike(one, other, same) for one, other in zip(given, right, strict=True))
-        )
-    return same(given, right)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
