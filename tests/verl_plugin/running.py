@@ -43,6 +43,26 @@ def toy_overrides(folder: Path) -> list[str]:
     ]
 
 
+def real_tasks(folder: Path, processed_data: Path) -> list[str]:
+    """What puts the benchmark's tasks, and a model of hardly any training on them, in place of the toys."""
+    from env_tuning.model.embedded import embedded_model
+    from env_tuning.model.warm_start import WarmStart
+
+    data = processed_data / "bfcl_v3"
+    settings = WarmStart(steps=4, batch_size=2)
+    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", settings=settings)
+    return [
+        f"actor_rollout_ref.model.path={model}",
+        f"data.train_files={data / 'train_format_75.parquet'}",
+        f"data.val_files={data / 'bfcl_val.parquet'}",
+        "env_tuning.reward=format",
+        "data.max_prompt_length=1024",
+        "data.max_response_length=1024",
+        "trainer.save_freq=-1",
+        "trainer.test_freq=-1",
+    ]
+
+
 def toy_environment() -> dict[str, str]:
     """Variables of a run that finds the toys and nothing that an outer run set."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VERL_", "RAY_", "TQ_"))}

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 pytest.importorskip("verl")
-from running import events, happened, run_stage
+from running import events, happened, real_tasks, run_stage
 
 from env_tuning.outcome import read_outcome
 from env_tuning.trajectory import Trajectory
@@ -157,20 +157,7 @@ def test_an_exception_in_an_episode_ends_the_run_and_is_named(folder: Path) -> N
 
 @pytest.mark.slow
 def test_real_tasks_are_played_trained_on_and_judged(folder: Path, processed_data: Path) -> None:
-    from env_tuning.model.embedded import embedded_model
-    from env_tuning.model.warm_start import WarmStart
-
-    data = processed_data / "bfcl_v3"
-    settings = WarmStart(steps=4, batch_size=2)
-    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", settings=settings)
-    status, log = run_stage(
-        folder,
-        f"actor_rollout_ref.model.path={model}",
-        f"data.train_files={data / 'train_format_75.parquet'}",
-        f"data.val_files={data / 'bfcl_val.parquet'}",
-        *("env_tuning.reward=format", "data.max_prompt_length=1024", "data.max_response_length=1024"),
-        *("actor_rollout_ref.rollout.n=2", "trainer.save_freq=-1", "trainer.test_freq=-1"),
-    )
+    status, log = run_stage(folder, *real_tasks(folder, processed_data), "actor_rollout_ref.rollout.n=2")
     assert status == 0, log[-4000:]
     assert [step["step"] for step in events(folder, "step")] == [1, 2]
     lines = (folder / "run" / "rollouts" / "1.jsonl").read_text().splitlines()

@@ -151,27 +151,14 @@ def test_weights_that_do_not_fit_are_an_error_and_no_hang(replica, models):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_stage_1_trains_and_the_engines_log_probs_are_the_trainers(folder, processed_data, engine):
-    from running import SECONDS, events, run_stage
+    from running import SECONDS, events, real_tasks, run_stage
 
-    from env_tuning.model.embedded import embedded_model
-    from env_tuning.model.warm_start import WarmStart
-
-    data = processed_data / "bfcl_v3"
-    settings = WarmStart(steps=4, batch_size=2)
-    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", settings=settings)
     status, log = run_stage(
         folder,
+        *real_tasks(folder, processed_data),
         f"rollout={engine}",
-        f"actor_rollout_ref.model.path={model}",
-        f"data.train_files={data / 'train_format_75.parquet'}",
-        f"data.val_files={data / 'bfcl_val.parquet'}",
         "algorithm.rollout_correction.bypass_mode=false",  # so that the trainer computes its own
-        "env_tuning.reward=format",
-        "data.max_prompt_length=1024",
-        "data.max_response_length=1024",
         "trainer.total_training_steps=3",
-        "trainer.save_freq=-1",
-        "trainer.test_freq=-1",
         seconds=2 * SECONDS,
     )
     assert status == 0, log[-4000:]
