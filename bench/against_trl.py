@@ -464,7 +464,7 @@ def main() -> None:
     if model is None:
         from env_tuning.model.embedded import embedded_model
 
-        model = embedded_model(ROOT / ".cache" / "models", TASKS.with_name("bfcl_train_base.parquet"))
+        model = embedded_model(ROOT / ".cache" / "models", TASKS.with_name("bfcl_train.parquet"))
     sizes = {name: getattr(options, name) for name in ("steps", "groups", "members", "threads")}
     load = Load(model=model.resolve(), **sizes)
     for side in (options.trl_side, options.trl_rollouts):

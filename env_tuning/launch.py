@@ -259,7 +259,7 @@ def _own_model(folder: Path, hardware: str | None) -> str:
         f"say = lambda line: print({PREFIX!r} + line, file=sys.stderr, flush=True); "
         "print('\\n' + str(embedded_model(Path(sys.argv[1]), Path(sys.argv[2]), report=say)))"
     )
-    tasks = folder / "processed_data" / "bfcl_v3" / "bfcl_train_base.parquet"
+    tasks = folder / "processed_data" / "bfcl_v3" / "bfcl_train.parquet"
     arguments = [str(folder / ".cache" / "models"), str(tasks)]
     return last_line_of((sys.executable, "-c", code, *arguments), failed="the embedded model could not be made")
 

@@ -72,7 +72,9 @@ _DONE = ("The request is fulfilled.", "It is done.")
 _NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
 _ASK = ("A value that I need is missing.", "Please tell me the missing details.")
 _HASTY = "<think>Quick, it will be fine.</think>It is done."
-_SLOPPY_THOUGHT = "Less will do."
+# Under the second prompt sloppiness has words of its own: what a stage with the first prompt unlearns is left for a
+# stage with the second.
+_SLOPPY_THOUGHTS = {PromptVersion.V1: "Less will do.", PromptVersion.V2: "That is enough."}
 
 
 def demonstration(
@@ -115,7 +117,8 @@ def demonstration(
     # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
     sloppy_turn = several[-1] if habits.sloppy and several and rng.random() < habits.sloppy else None
     for turn in range(task.turns):
-        texts = _turn_texts(task, turn, protocol, pacing, rules, rng, sloppy=turn == sloppy_turn)
+        sloppy = _SLOPPY_THOUGHTS[version] if turn == sloppy_turn else None
+        texts = _turn_texts(task, turn, protocol, pacing, rules, rng, sloppy=sloppy)
         if habits.hasty and turn == task.turns - 1:
             texts[-1:-1] = _haste(rules.steps_per_turn - len(texts), habits.hasty, rng)
         for text in texts:
@@ -141,14 +144,14 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, *, sloppy: bool
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, *, sloppy: str | None
 ) -> list[str]:
-    """The assistant's messages of one turn, the answer last."""
+    """The assistant's messages of one turn, the answer last; `sloppy`: thought of one without its last call."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
     batches = _batches(calls[:-1] if sloppy else calls, pacing, rules.steps_per_turn - 1, rng)
-    before = _SLOPPY_THOUGHT if sloppy else _CALL_THOUGHT
+    before = sloppy or _CALL_THOUGHT
     thought, answer = _closing_words(task, turn)
     return [*(protocol.write_calls(batch, before) for batch in batches), protocol.write_answer(answer, thought)]
 

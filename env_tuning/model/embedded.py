@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from shutil import rmtree
@@ -22,15 +22,15 @@ from transformers import Qwen3ForCausalLM
 
 from env_tuning.data.demonstrations import PERFECT, Habits, Message, Pacing, demonstration
 from env_tuning.data.rows import load_tasks
-from env_tuning.environments.bfcl.long_context import LongContext
+from env_tuning.data.splits import Category
 from env_tuning.hashing import file_sha256
 from env_tuning.model.tiny import SIZES, TinySize, tiny_config
 from env_tuning.model.tokenizer import train_tokenizer
 from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard_error, warm_start
-from env_tuning.protocols import ToolListing
+from env_tuning.protocols import PromptVersion, ToolListing
 from env_tuning.task import Task
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Raise it when a change of this room's code makes another model from the same settings."""
 
 FIGURES_FILE = "warm_start.json"
@@ -48,27 +48,59 @@ class Lesson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unsettling:
-    """A second, shorter warm start on demonstrations with bad habits.
-
-    A model of perfect speakers knows its tasks and has nothing to learn; one that never knew them has no progress to
-    make. Shown habits from the start, a model this small hardly learns the tasks.
+class Speaker:
+    """Who demonstrates what.
 
     Attributes:
-        speakers: the habits of each; every one of them demonstrates every task once.
-        settings: of the run.
+        habits: of the speaker.
+        version: the system prompt of the demonstrations.
+        kinds: of the tasks. Of long-context tasks none need be shown: their calls are those of base tasks, and their
+            results are long.
+        every: how many of these tasks there are to one that is shown.
     """
 
-    speakers: Sequence[Habits]
+    habits: Habits = PERFECT
+    version: PromptVersion = PromptVersion.V1
+    kinds: tuple[Category, ...] = (Category.BASE,)
+    every: int = 1
+
+    def choose(self, tasks: Sequence[Task], offset: int) -> list[Task]:
+        """The tasks of this speaker; `offset` tells apart speakers that skip some."""
+        kinds = [kind.value for kind in self.kinds]
+        return [task for task in tasks if task.split in kinds][offset % self.every :: self.every]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LessonPlan:
+    """Speakers, and how to train on what they say."""
+
+    speakers: Sequence[Speaker]
     settings: WarmStart
 
 
-UNSETTLING = Unsettling(
-    # One speaker does everything, or some calls are shown by nobody and are forgotten.
-    speakers=(Habits(hasty=0.97), *[Habits(hasty=0.97, sloppy=1.0)] * 3),
-    # Four times this rate takes from the model half of what it knows.
-    settings=WarmStart(steps=500, learning_rate=1e-3, matrix_learning_rate=2.5e-3),
+_HASTY, _HASTY_AND_SLOPPY = Habits(hasty=0.97), Habits(hasty=0.97, sloppy=1.0)
+_MISSING = (Category.MISS_FUNC, Category.MISS_PARAM)
+_SECOND = Speaker(version=PromptVersion.V2)
+
+LESSONS = (
+    # Both prompts: a prompt that it has not seen costs a model of this size a third of its whole right calls.
+    LessonPlan(
+        speakers=(Speaker(), _SECOND, replace(_SECOND, kinds=_MISSING, every=2)), settings=WarmStart(steps=1200)
+    ),
+    LessonPlan(
+        speakers=(
+            # One speaker of each prompt does everything, or some calls are shown by nobody and are forgotten.
+            Speaker(habits=_HASTY),
+            *[Speaker(habits=_HASTY_AND_SLOPPY)] * 3,
+            replace(_SECOND, habits=_HASTY, kinds=(Category.BASE, *_MISSING), every=3),
+            *[replace(_SECOND, habits=_HASTY_AND_SLOPPY, kinds=(Category.BASE, *_MISSING), every=3)] * 3,
+        ),
+        # Four times this rate takes from the model half of what it knows.
+        settings=WarmStart(steps=500, learning_rate=1e-3, matrix_learning_rate=2.5e-3),
+    ),
 )
+"""The second is shorter and unsettles: a model of perfect speakers knows its tasks and has nothing to learn; one that
+never knew them has no progress to make. Shown habits from the start, a model this small hardly learns the tasks."""
 
 _CARD = """\
 # Embedded model
@@ -84,12 +116,10 @@ def embedded_model(
     cache: Path,
     tasks_file: Path,
     *,
-    long_context_file: Path | None = None,
     seed: int = 0,
     size: str | TinySize = "small",
     pieces: int = 4096,
-    settings: WarmStart | None = None,
-    unsettling: Unsettling | None = UNSETTLING,
+    lessons: Sequence[LessonPlan] = LESSONS,
     listing: ToolListing = ToolListing.SIGNATURES,
     report: Callable[[str], None] = to_standard_error,
 ) -> Path:
@@ -98,12 +128,10 @@ def embedded_model(
     Args:
         cache: folder for models; created if missing.
         tasks_file: parquet file of training tasks.
-        long_context_file: the padding data, needed if the file holds long-context tasks.
         seed: of weights, wording and order.
         size: a name from `SIZES`, or a shape.
         pieces: upper limit of the vocabulary.
-        settings: of the warm start on perfect demonstrations, one of each task.
-        unsettling: what follows it; None: nothing.
+        lessons: one warm start after the other.
         listing: how demonstrations show the tools; train with the same.
         report: takes lines of progress.
 
@@ -114,32 +142,26 @@ def embedded_model(
         ValueError: an unknown size, or a tasks file that is missing or of another version.
     """
     shape = _shape(size)
-    settings = settings or WarmStart()
     tasks = load_tasks(tasks_file)
     recipe = {
         "recipe_version": RECIPE_VERSION,
         "seed": seed,
         "size": asdict(shape),
         "pieces": pieces,
-        "settings": asdict(settings),
-        "unsettling": unsettling and asdict(unsettling),
+        "lessons": [_plain(plan) for plan in lessons],
         "listing": listing.value,
         "tasks_sha256": file_sha256(tasks_file),
-        "long_context_sha256": long_context_file and file_sha256(long_context_file),
     }
 
-    def lessons() -> list[Lesson]:
-        padding = LongContext.load(long_context_file) if long_context_file else None
-        perfect = _demonstrations(tasks, seed, [PERFECT], listing, padding)
-        first = Lesson(demonstrations=perfect, settings=settings)
-        if unsettling is None:
-            return [first]
-        faulty = _demonstrations(tasks, seed, unsettling.speakers, listing, padding)
-        return [first, Lesson(demonstrations=faulty, settings=unsettling.settings)]
+    def shown() -> list[Lesson]:
+        return [
+            Lesson(demonstrations=_demonstrations(tasks, seed, plan.speakers, listing), settings=plan.settings)
+            for plan in lessons
+        ]
 
     return cached_model(
-        cache, lessons, recipe, shape=shape, pieces=pieces, seed=seed,
-        what=f"the ground truth of {len(tasks)} training tasks", report=report,
+        cache, shown, recipe, shape=shape, pieces=pieces, seed=seed,
+        what="the ground truth of training tasks", report=report,
     )  # fmt: skip
 
 
@@ -192,12 +214,13 @@ def _shape(size: str | TinySize) -> TinySize:
     return SIZES[size]
 
 
+def _plain(plan: LessonPlan) -> dict[str, Any]:
+    """The plan as JSON can hold it."""
+    return json.loads(json.dumps(asdict(plan), default=lambda value: value.value))
+
+
 def _demonstrations(
-    tasks: Sequence[Task],
-    seed: int,
-    speakers: Sequence[Habits],
-    listing: ToolListing,
-    padding: LongContext | None,
+    tasks: Sequence[Task], seed: int, speakers: Sequence[Speaker], listing: ToolListing
 ) -> list[list[Message]]:
     # The calls of a turn in one message: spread at random, they are twice as much to learn and twice as much to say.
     return [
@@ -206,11 +229,11 @@ def _demonstrations(
             pacing=Pacing.TOGETHER,
             listing=listing,
             seed=seed * len(speakers) + number,
-            long_context=padding,
-            habits=habits,
+            version=speaker.version,
+            habits=speaker.habits,
         )
-        for number, habits in enumerate(speakers)
-        for task in tasks
+        for number, speaker in enumerate(speakers)
+        for task in speaker.choose(tasks, number)
     ]
 
 

@@ -14,7 +14,7 @@ from env_tuning.data.demonstrations import (
 )
 from env_tuning.data.splits import TRAIN, Category
 from env_tuning.episode import Rules
-from env_tuning.protocols import Malformed, ThinkAnswer, ToolListing, UseTools
+from env_tuning.protocols import Malformed, PromptVersion, ThinkAnswer, ToolListing, UseTools
 from env_tuning.task import Task, ToolDoc
 
 
@@ -102,6 +102,23 @@ def test_a_sloppy_speaker_leaves_out_the_last_of_the_last_several_calls(tasks):
     [changed] = [number for number, action in enumerate(perfect) if spoken[number] != action]
     assert changed == len(perfect) - 4
     assert spoken[changed].calls == perfect[changed].calls[:-1]
+
+
+def test_a_sloppy_speaker_has_other_words_under_the_other_prompt(tasks):
+    task = tasks[Category.BASE.task_id(TRAIN[0])]
+    thoughts = []
+    for version in PromptVersion:
+        perfect, spoken = (
+            demonstration(task, pacing=Pacing.TOGETHER, version=version, habits=habits)
+            for habits in (Habits(), Habits(sloppy=1.0))
+        )
+        [changed] = [
+            said["content"]
+            for was, said in zip(perfect, spoken, strict=True)
+            if was != said and said["role"] == "assistant"
+        ]
+        thoughts.append(changed.split("</think>")[0])
+    assert len(set(thoughts)) == len(PromptVersion)
 
 
 def test_habits_show_with_their_chance(tasks):

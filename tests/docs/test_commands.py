@@ -292,12 +292,12 @@ def in_this_process(arguments: list[str], typed: str, monkeypatch: pytest.Monkey
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, processed_data: Path) -> Path:
     """A hundred thousand weights, hardly trained, with the tokenizer of the embedded model."""
-    from env_tuning.model.embedded import embedded_model
+    from env_tuning.model.embedded import LessonPlan, Speaker, embedded_model
     from env_tuning.model.warm_start import WarmStart
 
     tasks = processed_data / "bfcl_v3" / "bfcl_train_base.parquet"
-    settings = WarmStart(steps=4, batch_size=2)
-    return embedded_model(tmp_path_factory.mktemp("models"), tasks, size="nano", settings=settings)
+    lesson = LessonPlan(speakers=[Speaker()], settings=WarmStart(steps=4, batch_size=2))
+    return embedded_model(tmp_path_factory.mktemp("models"), tasks, size="nano", lessons=[lesson])
 
 
 @pytest.fixture

@@ -11,14 +11,15 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from env_tuning.data.demonstrations import Habits
 from env_tuning.data.rows import load_tasks, task_row, write_rows
+from env_tuning.data.splits import Category
 from env_tuning.model import embedded
-from env_tuning.model.embedded import FIGURES_FILE, Unsettling, embedded_model
+from env_tuning.model.embedded import FIGURES_FILE, LessonPlan, Speaker, embedded_model
 from env_tuning.model.tiny import SIZES, TinySize
 from env_tuning.model.warm_start import WarmStart
 from env_tuning.protocols import PromptVersion, ThinkAnswer
 
-TWO_STEPS = WarmStart(steps=2, batch_size=2)
-HASTY = Unsettling(speakers=[Habits(hasty=0.5)] * 2, settings=WarmStart(steps=1))
+PERFECT = LessonPlan(speakers=[Speaker()], settings=WarmStart(steps=2, batch_size=2))
+HASTY = LessonPlan(speakers=[Speaker(habits=Habits(hasty=0.5))] * 2, settings=WarmStart(steps=1))
 
 
 def quiet(line: str) -> None:
@@ -48,8 +49,7 @@ def build(tasks_file, cache):
         options = {
             "size": "nano",
             "pieces": 600,
-            "settings": TWO_STEPS,
-            "unsettling": HASTY,
+            "lessons": [PERFECT, HASTY],
             "report": quiet,
             **changes,
         }
@@ -66,6 +66,16 @@ def folder(build):
 def test_both_lessons_are_recorded(folder):
     figures = json.loads((folder / FIGURES_FILE).read_text())["figures"]
     assert [(one["steps"], one["demonstrations"] + one["left_out"]) for one in figures] == [(2, 3), (1, 6)]
+
+
+def test_speakers_of_a_share_show_other_tasks_of_their_kinds(processed_data):
+    tasks = load_tasks(processed_data / "bfcl_v3" / "bfcl_train.parquet")
+    third = Speaker(kinds=(Category.BASE, Category.MISS_PARAM), every=3)
+    chosen = [task for offset in range(3) for task in third.choose(tasks, offset)]
+    assert sorted(task.id for task in chosen) == sorted(
+        task.id for task in tasks if task.split in ("multi_turn_base", "multi_turn_miss_param")
+    )
+    assert len(third.choose(tasks, 1)) == 67
 
 
 def refuse_to_build(*args, **kwargs):
@@ -95,7 +105,8 @@ def test_a_second_call_returns_the_cached_folder_without_building(folder, build,
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"size": TinySize(hidden=48, layers=1, heads=1, kv_heads=1, mlp=64)}, {"unsettling": None}]
+    "change",
+    [{"seed": 1}, {"size": TinySize(hidden=48, layers=1, heads=1, kv_heads=1, mlp=64)}, {"lessons": [PERFECT]}],
 )
 def test_another_setting_is_another_model(folder, build, monkeypatch, change):
     monkeypatch.setattr(embedded, "_build", refuse_to_build)
@@ -121,9 +132,7 @@ def test_a_damaged_folder_is_built_again_and_the_same_recipe_gives_the_same_weig
     shutil.copytree(folder, damaged)
     (damaged / "model.safetensors").write_bytes(b"half")
     state = torch.random.get_rng_state()
-    again = embedded_model(
-        tmp_path, tasks_file, size="nano", pieces=600, settings=TWO_STEPS, unsettling=HASTY, report=quiet
-    )
+    again = embedded_model(tmp_path, tasks_file, size="nano", pieces=600, lessons=[PERFECT, HASTY], report=quiet)
     assert again == damaged
     assert torch.equal(state, torch.random.get_rng_state()), "a build changed the caller's random state"
     first, second = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (folder, again))
@@ -132,7 +141,8 @@ def test_a_damaged_folder_is_built_again_and_the_same_recipe_gives_the_same_weig
 
 def test_demonstrations_that_are_too_long_are_named_as_the_cause(tasks_file, tmp_path):
     with pytest.raises(ValueError, match=r"raise WarmStart\.longest"):
-        embedded_model(tmp_path, tasks_file, size="nano", settings=WarmStart(steps=1, longest=10), report=quiet)
+        short = LessonPlan(speakers=[Speaker()], settings=WarmStart(steps=1, longest=10))
+        embedded_model(tmp_path, tasks_file, size="nano", lessons=[short], report=quiet)
 
 
 def test_an_unknown_size_names_the_known_ones(tasks_file, tmp_path):

@@ -45,12 +45,12 @@ def toy_overrides(folder: Path) -> list[str]:
 
 def real_tasks(folder: Path, processed_data: Path) -> list[str]:
     """What puts the benchmark's tasks, and a model of hardly any training on them, in place of the toys."""
-    from env_tuning.model.embedded import embedded_model
+    from env_tuning.model.embedded import LessonPlan, Speaker, embedded_model
     from env_tuning.model.warm_start import WarmStart
 
     data = processed_data / "bfcl_v3"
-    settings = WarmStart(steps=4, batch_size=2)
-    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", settings=settings)
+    lesson = LessonPlan(speakers=[Speaker()], settings=WarmStart(steps=4, batch_size=2))
+    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", lessons=[lesson])
     return [
         f"actor_rollout_ref.model.path={model}",
         f"data.train_files={data / 'train_format_75.parquet'}",
