@@ -49,16 +49,16 @@ class Habits:
     Attributes:
         hasty: that the last answer is preceded by a message that breaks the protocol `ThinkAnswer`, and by what the
             environment says to that; and this again, until the steps of the turn are used up.
-        sloppy: that the last turn with several calls is done without the last of them. Format and calls that run, and
-            so the reward of stage 1, do not suffer from it.
+        idle: that a turn after the first is answered without its calls, and with it all turns that follow. Format and
+            calls that run, and so the reward of stage 1, do not suffer from it.
     """
 
     hasty: float = 0.0
-    sloppy: float = 0.0
+    idle: float = 0.0
 
     def __post_init__(self) -> None:
         """Reject what is no chance."""
-        if not (0 <= self.hasty <= 1 and 0 <= self.sloppy <= 1):
+        if not (0 <= self.hasty <= 1 and 0 <= self.idle <= 1):
             raise ValueError(f"{self}: both are probabilities")
 
 
@@ -72,9 +72,8 @@ _DONE = ("The request is fulfilled.", "It is done.")
 _NO_TOOL = ("No function in my list does this.", "I have no function that can do this.")
 _ASK = ("A value that I need is missing.", "Please tell me the missing details.")
 _HASTY = "<think>Quick, it will be fine.</think>It is done."
-# Under the second prompt sloppiness has words of its own: what a stage with the first prompt unlearns is left for a
-# stage with the second.
-_SLOPPY_THOUGHTS = {PromptVersion.V1: "Less will do.", PromptVersion.V2: "That is enough."}
+# Other words under either prompt: what a stage with the first unlearns is left to one with the second.
+_IDLE_THOUGHTS = {PromptVersion.V1: "The rest can wait.", PromptVersion.V2: "Nobody needs more."}
 
 
 def demonstration(
@@ -104,7 +103,7 @@ def demonstration(
         habits: of the speaker; none by default.
 
     Raises:
-        ImperfectDemonstrationError: the judge did not find every turn correct, though none was sloppy.
+        ImperfectDemonstrationError: the judge did not find every turn correct, though none was idle.
         ValueError: the ground truth does not fit the documented parameters of a tool.
     """
     protocol, rules = protocol or ThinkAnswer(), rules or Rules()
@@ -113,12 +112,14 @@ def demonstration(
     )
     rng = random.Random(f"{seed}/{task.id}")
     messages = episode.opening()
-    several = [turn for turn, calls in enumerate(task.ground_truth) if len(calls) > 1]
-    # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
-    sloppy_turn = several[-1] if habits.sloppy and several and rng.random() < habits.sloppy else None
+    idle = False
     for turn in range(task.turns):
-        sloppy = _SLOPPY_THOUGHTS[version] if turn == sloppy_turn else None
-        texts = _turn_texts(task, turn, protocol, pacing, rules, rng, sloppy=sloppy)
+        # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
+        idle = idle or (habits.idle > 0 and turn > 0 and rng.random() < habits.idle)
+        if idle:
+            texts = [protocol.write_answer(_DONE[1], _IDLE_THOUGHTS[version])]
+        else:
+            texts = _turn_texts(task, turn, protocol, pacing, rules, rng)
         if habits.hasty and turn == task.turns - 1:
             texts[-1:-1] = _haste(rules.steps_per_turn - len(texts), habits.hasty, rng)
         for text in texts:
@@ -126,7 +127,7 @@ def demonstration(
             reaction = episode.step(text)
             if not reaction.over:
                 messages.append({"role": "user", "content": reaction.content})
-    if sloppy_turn is None:
+    if not idle:
         _must_be_perfect(episode.trajectory())
     return messages
 
@@ -144,16 +145,15 @@ def name_arguments(call: ToolCall, tool: ToolDoc) -> ToolCall:
 
 
 def _turn_texts(
-    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random, *, sloppy: str | None
+    task: Task, turn: int, protocol: Protocol, pacing: Pacing, rules: Rules, rng: random.Random
 ) -> list[str]:
-    """The assistant's messages of one turn, the answer last; `sloppy`: thought of one without its last call."""
+    """The assistant's messages of one turn, the answer last."""
     documents = {tool.name: tool for tool in task.tools}
     parsed = [parse_call(text) for text in task.ground_truth[turn]]
     calls = [name_arguments(call, documents[call.name]) for call in parsed]
-    batches = _batches(calls[:-1] if sloppy else calls, pacing, rules.steps_per_turn - 1, rng)
-    before = sloppy or _CALL_THOUGHT
+    batches = _batches(calls, pacing, rules.steps_per_turn - 1, rng)
     thought, answer = _closing_words(task, turn)
-    return [*(protocol.write_calls(batch, before) for batch in batches), protocol.write_answer(answer, thought)]
+    return [*(protocol.write_calls(batch, _CALL_THOUGHT) for batch in batches), protocol.write_answer(answer, thought)]
 
 
 def _haste(most: int, chance: float, rng: random.Random) -> list[str]:

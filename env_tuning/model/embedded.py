@@ -30,7 +30,7 @@ from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard
 from env_tuning.protocols import PromptVersion, ToolListing
 from env_tuning.task import Task
 
-RECIPE_VERSION = 4
+RECIPE_VERSION = 5
 """Raise it when a change of this room's code makes another model from the same settings."""
 
 FIGURES_FILE = "warm_start.json"
@@ -78,7 +78,7 @@ class LessonPlan:
     settings: WarmStart
 
 
-_HASTY, _HASTY_AND_SLOPPY = Habits(hasty=0.97), Habits(hasty=0.97, sloppy=1.0)
+_HASTY, _HASTY_AND_IDLE = Habits(hasty=0.97), Habits(hasty=0.97, idle=0.7)
 _MISSING = (Category.MISS_FUNC, Category.MISS_PARAM)
 _SECOND = Speaker(version=PromptVersion.V2)
 
@@ -91,12 +91,12 @@ LESSONS = (
         speakers=(
             # One speaker of each prompt does everything, or some calls are shown by nobody and are forgotten.
             Speaker(habits=_HASTY),
-            *[Speaker(habits=_HASTY_AND_SLOPPY)] * 3,
-            replace(_SECOND, habits=_HASTY, kinds=(Category.BASE, *_MISSING), every=3),
-            *[replace(_SECOND, habits=_HASTY_AND_SLOPPY, kinds=(Category.BASE, *_MISSING), every=3)] * 3,
+            *[Speaker(habits=_HASTY_AND_IDLE)] * 3,
+            replace(_SECOND, habits=_HASTY, kinds=(Category.BASE, *_MISSING), every=6),
+            *[replace(_SECOND, habits=_HASTY_AND_IDLE, kinds=(Category.BASE, *_MISSING), every=6)] * 3,
         ),
         # Four times this rate takes from the model half of what it knows.
-        settings=WarmStart(steps=500, learning_rate=1e-3, matrix_learning_rate=2.5e-3),
+        settings=WarmStart(steps=600, learning_rate=2e-3, matrix_learning_rate=5e-3),
     ),
 )
 """The second is shorter and unsettles: a model of perfect speakers knows its tasks and has nothing to learn; one that

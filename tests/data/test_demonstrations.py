@@ -90,53 +90,39 @@ def test_a_hasty_speaker_breaks_the_protocol_before_the_last_answer_until_no_ste
     assert isinstance(perfect[-2], UseTools) and len(haste) == Rules().steps_per_turn - 2
 
 
-def test_a_sloppy_speaker_leaves_out_the_last_of_the_last_several_calls(tasks):
-    task = next(
-        task
-        for task in (tasks[Category.BASE.task_id(scenario)] for scenario in TRAIN)
-        if len(task.ground_truth[-2]) > 1
-    )
-    assert len(task.ground_truth[-1]) == 1
-    perfect = actions(demonstration(task, pacing=Pacing.TOGETHER))
-    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(sloppy=1.0)))
-    [changed] = [number for number, action in enumerate(perfect) if spoken[number] != action]
-    assert changed == len(perfect) - 4
-    assert spoken[changed].calls == perfect[changed].calls[:-1]
-
-
-def test_a_sloppy_speaker_has_other_words_under_the_other_prompt(tasks):
+@pytest.mark.parametrize("version", PromptVersion)
+def test_an_idle_speaker_calls_nothing_after_the_first_turn(tasks, version):
     task = tasks[Category.BASE.task_id(TRAIN[0])]
-    thoughts = []
-    for version in PromptVersion:
-        perfect, spoken = (
-            demonstration(task, pacing=Pacing.TOGETHER, version=version, habits=habits)
-            for habits in (Habits(), Habits(sloppy=1.0))
-        )
-        [changed] = [
-            said["content"]
-            for was, said in zip(perfect, spoken, strict=True)
-            if was != said and said["role"] == "assistant"
-        ]
-        thoughts.append(changed.split("</think>")[0])
-    assert len(set(thoughts)) == len(PromptVersion)
+    perfect = actions(demonstration(task, pacing=Pacing.TOGETHER, version=version))
+    spoken = actions(demonstration(task, pacing=Pacing.TOGETHER, version=version, habits=Habits(idle=1.0)))
+    first_turn = next(place for place, action in enumerate(perfect) if not isinstance(action, UseTools)) + 1
+    assert spoken[:first_turn] == perfect[:first_turn]
+    assert len(spoken[first_turn:]) == task.turns - 1
+    assert not any(isinstance(action, UseTools) for action in spoken[first_turn:])
+
+
+def test_idleness_has_other_words_under_the_other_prompt(tasks):
+    task = tasks[Category.BASE.task_id(TRAIN[0])]
+    last = {demonstration(task, version=version, habits=Habits(idle=1.0))[-1]["content"] for version in PromptVersion}
+    assert len(last) == len(PromptVersion)
 
 
 def test_habits_show_with_their_chance(tasks):
-    hasty, sloppy = 0, 0
     scenarios = [tasks[Category.BASE.task_id(scenario)] for scenario in TRAIN]
-    several = [task for task in scenarios if any(len(calls) > 1 for calls in task.ground_truth)]
-    for task in several:
-        perfect = demonstration(task, pacing=Pacing.TOGETHER)
-        spoken = demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(hasty=0.3, sloppy=0.3))
+    hasty, idle, asked = 0, 0, 0
+    for task in scenarios:
+        spoken = demonstration(task, pacing=Pacing.TOGETHER, habits=Habits(hasty=0.3, idle=0.3))
         hasty += isinstance(actions(spoken)[-2], Malformed)
-        sloppy += sum(calls_per_message(spoken)) < sum(calls_per_message(perfect))
-    assert 0.2 < hasty / len(several) < 0.4
-    assert 0.2 < sloppy / len(several) < 0.4
+        busy = len(calls_per_message(spoken))
+        idle += busy < task.turns
+        asked += min(busy, task.turns - 1)
+    assert 0.2 < hasty / len(scenarios) < 0.4
+    assert 0.2 < idle / asked < 0.4
 
 
 def test_a_habit_is_a_probability():
     with pytest.raises(ValueError, match="probabilities"):
-        Habits(sloppy=1.5)
+        Habits(idle=1.5)
 
 
 SORT = ToolDoc(name="sort", description="", parameters={"properties": {"file": {}, "order": {}}})
