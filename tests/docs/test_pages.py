@@ -105,7 +105,7 @@ def test_pages_that_code_names_exist():
         f"{name(file)}: {page}"
         for file in NAMING
         if file.is_file()
-        for page in re.findall(r"\bdocs/[\w/]+\.md", file.read_text(encoding="utf-8"))
+        for page in re.findall(r"\bdocs/[\w/]+\.md", file.read_text(encoding="utf-8", errors="ignore"))
         if not (PROJECT / page).is_file()
     ]
     assert [line for line in gone if not line.startswith("CHANGELOG.md")] == []
