@@ -40,7 +40,7 @@ class Habits:
         malformed: share of those whose first call is malformed.
     """
 
-    evade: float = 0.4
+    evade: float = 0.5
     malformed: float = 0.2
 
     def __post_init__(self) -> None:

@@ -20,12 +20,12 @@ from env_tuning.model.tiny import SIZES
 from env_tuning.model.warm_start import WarmStart
 from env_tuning.tool_grpo.demonstrations import Habits, demonstrations
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when a change of this room makes another model from the same settings."""
 
 LESSONS = (
     WarmStart(steps=600, batch_size=6),
-    WarmStart(steps=120, batch_size=6, learning_rate=1.5e-3, matrix_learning_rate=4e-3),
+    WarmStart(steps=200, batch_size=6, learning_rate=2e-3, matrix_learning_rate=5e-3),
 )
 """First the tasks, then the habits, gently: shown habits from the start, a model this small hardly learns the tasks."""
 
