@@ -49,7 +49,7 @@ def executed(name, parameters):
 @pytest.mark.slow
 def test_the_notebooks_run_and_the_loss_falls(tmp_path, monkeypatch):
     monkeypatch.delenv("MODEL", raising=False)
-    settings = ["epochs=2", "size=nano", "batch_size=8", "threads=1", "learning_rate=0.01"]
+    settings = ["epochs=6", "size=nano", "batch_size=8", "threads=1", "learning_rate=0.01"]
     printed = executed("train", {"FOLDER": tmp_path, "ROWS": 40, "TEST_ROWS": 5, "SETTINGS": settings})
     (line,) = [line for line in printed.splitlines() if line.startswith("loss: ")]
     first, last = (float(part.split()[0]) for part in line.removeprefix("loss: ").split(", "))
