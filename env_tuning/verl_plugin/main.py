@@ -185,6 +185,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
         "TQ_NUM_THREADS": "1",
         # verl reads checkpoints with weights_only=False, which runs what a pickle says; this has the last word.
         "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
+        # verl's other way to send batches between processes, to reward functions of its own for one, is such a pickle.
+        "VERL_DATAPROTO_SERIALIZATION_METHOD": "numpy",
         # Bars end without a newline, and the next progress line would not stand at the start of its own.
         "TQDM_DISABLE": "1",
     }
@@ -330,7 +332,14 @@ _OF_VLLM_ON_A_CPU = {
 _FORWARDED = (
     *("VERL_USE_EXTERNAL_MODULES", "VERL_PLATFORM", "TENSORBOARD_DIR", "TQ_NUM_THREADS", "TRANSFER_QUEUE_ENABLE"),
     *("HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "TQDM_DISABLE"),
-    *("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "MKL_CBWR", "ENV_TUNING_DETERMINISTIC", "WANDB_DIR", *_OF_VLLM_ON_A_CPU),
+    *(
+        "TORCH_FORCE_WEIGHTS_ONLY_LOAD",
+        "VERL_DATAPROTO_SERIALIZATION_METHOD",
+        "MKL_CBWR",
+        "ENV_TUNING_DETERMINISTIC",
+        "WANDB_DIR",
+        *_OF_VLLM_ON_A_CPU,
+    ),
 )
 
 
