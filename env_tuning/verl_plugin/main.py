@@ -42,6 +42,7 @@ from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_
 from env_tuning.run_folder import claim_output, files, identity
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
+from env_tuning.verl_plugin.watchdog import GO_ON
 
 _ORPHAN_SECONDS = 60.0
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -94,10 +95,26 @@ def in_one_line(error: Exception) -> str:
     error = getattr(error, "cause", None) or error  # Ray's wrapper begins with its own words
     text = str(error).strip()
     dead, pid = re.search(r"class_name: (\S+)", text), re.search(r"pid: (\d+)", text)
-    if type(error).__name__ == "ActorDiedError" and dead:
+    name = type(error).__name__
+    if name == "ActorDiedError" and dead:
         where = f" (pid {pid[1]})" if pid else ""
-        return f"the process {dead[1]}{where} died; run the same command again to continue from the last checkpoint"
-    return f"{type(error).__name__}: {next(iter(text.splitlines()), '')}"
+        return f"the process {dead[1]}{where} died; {GO_ON}"
+    line = f"{name}: {next(iter(text.splitlines()), '')}"
+    # Workers whose collective loses a partner say so before Ray does, gloo's as a RuntimeError.
+    gone = name in _LOST or "gloo/transport" in text
+    return f"{line.rstrip('.')}; {GO_ON}" if gone else line
+
+
+_LOST = {
+    "ActorDiedError",
+    "ActorUnavailableError",
+    "DistBackendError",
+    "NodeDiedError",
+    "ObjectLostError",
+    "OwnerDiedError",
+    "WorkerCrashedError",
+}
+"""What Ray and torch.distributed raise when a process or a node is gone."""
 
 
 def sole_owner(folder: Path) -> contextlib.AbstractContextManager[None]:

@@ -67,12 +67,12 @@ def watched(
         while not reason and not over.wait(patience.poll):
             silent = 0.0 if head_answers() else silent + patience.poll
             if silent >= patience.silence:
-                give_up("Ray's head process does not answer" + _ADVICE)
+                give_up(f"Ray's head process does not answer; {GO_ON}")
                 return
             if not silent:
                 reason.extend(name for name in dead() if name not in before)
         if reason and not ended.wait(patience.grace):
-            give_up(reason[0] + _ADVICE)
+            give_up(f"{reason[0]}; {GO_ON}")
 
     threading.Thread(target=watch, daemon=True, name="watchdog").start()
     try:
@@ -87,7 +87,7 @@ def watched(
         over.set()
 
 
-_ADVICE = "; run the same command again to continue from the last checkpoint"
+GO_ON = "run the same command again to continue from the last checkpoint"
 
 
 def dead_actors() -> list[str]:

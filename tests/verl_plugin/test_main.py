@@ -20,6 +20,7 @@ from env_tuning.errors import UserError
 from env_tuning.launch import PARENT_VARIABLE
 from env_tuning.outcome import OUTCOME_FILE, Outcome, write_outcome
 from env_tuning.verl_plugin.main import finished, in_one_line, settle_steps, sole_owner
+from env_tuning.verl_plugin.watchdog import GO_ON
 
 
 def config(
@@ -71,6 +72,10 @@ def test_a_run_that_ended_says_so_until_it_may_make_more_steps(tmp_path: Path) -
     assert not (tmp_path / OUTCOME_FILE).exists()
 
 
+class ActorUnavailableError(Exception):
+    """Named as Ray's, of a node that is gone."""
+
+
 class ActorDiedError(Exception):
     """By the name of Ray's."""
 
@@ -80,7 +85,12 @@ def test_a_process_that_died_is_named() -> None:
         "The actor died unexpectedly before finishing this task.\n\tclass_name: WorkerDict\n\tactor_id: 1\n\tpid: 77\n"
     )
     assert in_one_line(ActorDiedError(text)).startswith("the process WorkerDict (pid 77) died; run the same command")
-    assert in_one_line(ActorDiedError("The actor died.")) == "ActorDiedError: The actor died."
+    assert in_one_line(ActorDiedError("The actor died.")).startswith("ActorDiedError: The actor died; run the same")
+    assert in_one_line(ActorUnavailableError("Socket closed")).startswith(
+        "ActorUnavailableError: Socket closed; run the"
+    )
+    assert in_one_line(RuntimeError("[/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error")).endswith(GO_ON)
+    assert in_one_line(ValueError("Socket closed")) == "ValueError: Socket closed"
 
 
 def test_an_error_from_another_process_is_worded_as_if_it_were_from_this_one() -> None:
