@@ -22,6 +22,7 @@ from types import MappingProxyType
 
 import pytest
 from documented import DOCS, PROJECT, commands, documented, modules
+from hardly_trained import hardly_trained
 from nano import make_nano
 from oracle import oracle_of, serving
 from parking import is_judge, judged, stub, write_run, written
@@ -292,12 +293,7 @@ def in_this_process(arguments: list[str], typed: str, monkeypatch: pytest.Monkey
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, processed_data: Path) -> Path:
     """A hundred thousand weights, hardly trained, with the tokenizer of the embedded model."""
-    from env_tuning.model.embedded import LessonPlan, Speaker, embedded_model
-    from env_tuning.model.warm_start import WarmStart
-
-    tasks = processed_data / "bfcl_v3" / "bfcl_train_base.parquet"
-    lesson = LessonPlan(speakers=[Speaker()], settings=WarmStart(steps=4, batch_size=2))
-    return embedded_model(tmp_path_factory.mktemp("models"), tasks, size="nano", lessons=[lesson])
+    return hardly_trained(tmp_path_factory.mktemp("models"), processed_data)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hardly_trained import hardly_trained
+
 from env_tuning.verl_plugin.main import _RAY_PREFIX
 from env_tuning.verl_plugin.progress import read_events
 
@@ -45,12 +47,8 @@ def toy_overrides(folder: Path) -> list[str]:
 
 def real_tasks(folder: Path, processed_data: Path) -> list[str]:
     """What puts the benchmark's tasks, and a model of hardly any training on them, in place of the toys."""
-    from env_tuning.model.embedded import LessonPlan, Speaker, embedded_model
-    from env_tuning.model.warm_start import WarmStart
-
     data = processed_data / "bfcl_v3"
-    lesson = LessonPlan(speakers=[Speaker()], settings=WarmStart(steps=4, batch_size=2))
-    model = embedded_model(folder / "models", data / "bfcl_train_base.parquet", size="nano", lessons=[lesson])
+    model = hardly_trained(folder / "models", processed_data)
     return [
         f"actor_rollout_ref.model.path={model}",
         f"data.train_files={data / 'train_format_75.parquet'}",
