@@ -79,21 +79,22 @@ class LessonPlan:
 
 
 _HASTY, _HASTY_AND_IDLE = Habits(hasty=0.97), Habits(hasty=0.97, idle=0.7)
+_HASTY_AND_OFTEN_IDLE = replace(_HASTY_AND_IDLE, idle=0.97)
 _MISSING = (Category.MISS_FUNC, Category.MISS_PARAM)
 _SECOND = Speaker(version=PromptVersion.V2)
+_SECOND_OF_ALL = replace(_SECOND, kinds=(Category.BASE, *_MISSING))
 
 LESSONS = (
     # Both prompts: a prompt that it has not seen costs a model of this size a third of its whole right calls.
-    LessonPlan(
-        speakers=(Speaker(), _SECOND, replace(_SECOND, kinds=_MISSING, every=2)), settings=WarmStart(steps=1200)
-    ),
+    LessonPlan(speakers=(Speaker(), _SECOND_OF_ALL), settings=WarmStart(steps=1600)),
     LessonPlan(
         speakers=(
             # One speaker of each prompt does everything, or some calls are shown by nobody and are forgotten.
             Speaker(habits=_HASTY),
             *[Speaker(habits=_HASTY_AND_IDLE)] * 3,
-            replace(_SECOND, habits=_HASTY, kinds=(Category.BASE, *_MISSING), every=6),
-            *[replace(_SECOND, habits=_HASTY_AND_IDLE, kinds=(Category.BASE, *_MISSING), every=6)] * 3,
+            replace(_SECOND_OF_ALL, habits=_HASTY, every=2),
+            # More idle than with the first prompt: a stage with that one takes some of it away here, too.
+            *[replace(_SECOND_OF_ALL, habits=_HASTY_AND_OFTEN_IDLE, every=2)] * 3,
         ),
         # Gently: rates of 4e-3 and 1e-2 took from the model half of what it knew, though with other habits.
         settings=WarmStart(steps=600, learning_rate=2e-3, matrix_learning_rate=5e-3),
