@@ -49,17 +49,21 @@ class Habits:
     Attributes:
         hasty: that the last answer is preceded by a message that breaks the protocol `ThinkAnswer`, and by what the
             environment says to that; and this again, until the steps of the turn are used up.
-        idle: that a turn after the first is answered without its calls, and with it all turns that follow. Format and
-            calls that run, and so the reward of stage 1, do not suffer from it.
+        idle: that a turn is answered without its calls, and with it all turns that follow. Format and calls that run,
+            and so the reward of stage 1, do not suffer from it.
+        idle_from: the first turn, counted from zero, that may be answered so.
     """
 
     hasty: float = 0.0
     idle: float = 0.0
+    idle_from: int = 1
 
     def __post_init__(self) -> None:
-        """Reject what is no chance."""
+        """Reject what is no chance, and what is no turn."""
         if not (0 <= self.hasty <= 1 and 0 <= self.idle <= 1):
-            raise ValueError(f"{self}: both are probabilities")
+            raise ValueError(f"{self}: hasty and idle are probabilities")
+        if self.idle_from < 0:
+            raise ValueError(f"{self}: idle_from counts from zero")
 
 
 PERFECT = Habits()
@@ -115,7 +119,7 @@ def demonstration(
     idle = False
     for turn in range(task.turns):
         # The generator is asked only where a habit may show, so that perfect demonstrations do not depend on them.
-        idle = idle or (habits.idle > 0 and turn > 0 and rng.random() < habits.idle)
+        idle = idle or (habits.idle > 0 and turn >= habits.idle_from and rng.random() < habits.idle)
         if idle:
             texts = [protocol.write_answer(_DONE[1], _IDLE_THOUGHTS[version])]
         else:

@@ -30,7 +30,7 @@ from env_tuning.model.warm_start import WarmStart, WarmStartFigures, to_standard
 from env_tuning.protocols import PromptVersion, ToolListing
 from env_tuning.task import Task
 
-RECIPE_VERSION = 5
+RECIPE_VERSION = 6
 """Raise it when a change of this room's code makes another model from the same settings."""
 
 FIGURES_FILE = "warm_start.json"
@@ -79,7 +79,7 @@ class LessonPlan:
 
 
 _HASTY, _HASTY_AND_IDLE = Habits(hasty=0.97), Habits(hasty=0.97, idle=0.7)
-_HASTY_AND_OFTEN_IDLE = replace(_HASTY_AND_IDLE, idle=0.97)
+_HASTY_AND_IDLE_FROM_THE_START = Habits(hasty=0.97, idle=0.6, idle_from=0)
 _MISSING = (Category.MISS_FUNC, Category.MISS_PARAM)
 _SECOND = Speaker(version=PromptVersion.V2)
 _SECOND_OF_ALL = replace(_SECOND, kinds=(Category.BASE, *_MISSING))
@@ -93,8 +93,8 @@ LESSONS = (
             Speaker(habits=_HASTY),
             *[Speaker(habits=_HASTY_AND_IDLE)] * 3,
             replace(_SECOND_OF_ALL, habits=_HASTY, every=2),
-            # More idle than with the first prompt: a stage with that one takes some of it away here, too.
-            *[replace(_SECOND_OF_ALL, habits=_HASTY_AND_OFTEN_IDLE, every=2)] * 3,
+            # Idle where it never is with the first prompt: what a stage with that one unlearns goes for both.
+            *[replace(_SECOND_OF_ALL, habits=_HASTY_AND_IDLE_FROM_THE_START, every=2)] * 3,
         ),
         # Gently: rates of 4e-3 and 1e-2 took from the model half of what it knew, though with other habits.
         settings=WarmStart(steps=600, learning_rate=2e-3, matrix_learning_rate=5e-3),

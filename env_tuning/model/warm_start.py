@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,9 @@ class WarmStart:
             cosine to zero.
         matrix_learning_rate: peak for the matrices between them (Muon), same schedule.
         longest: demonstrations of more tokens are left out; one of them can cost as much as all the others.
-        threads: of PyTorch. Set ``OMP_WAIT_POLICY=PASSIVE`` in the environment (the launcher does): with threads that
-            spin while they wait, two took seven times as long as one on a busy machine.
+        threads: of PyTorch, shared by the rows of a batch. Set ``OMP_WAIT_POLICY=PASSIVE`` in the environment (the
+            launcher does): with threads that spin while they wait, two took seven times as long as one on a busy
+            machine.
     """
 
     steps: int = 900
@@ -129,8 +131,8 @@ def warm_start(
     if not examples:
         raise ValueError(f"no demonstration has at most {settings.longest} tokens; raise WarmStart.longest")
     started = time.monotonic()
-    with _threads(settings.threads):
-        trainer = _AssistantLossTrainer(
+    with _threads(max(1, settings.threads // settings.batch_size)):
+        trainer = _RowTrainer(
             model=model,
             args=_arguments(settings, workspace, seed),
             train_dataset=examples,  # type: ignore[arg-type]
@@ -138,6 +140,7 @@ def warm_start(
             callbacks=[_Progress(report)],
             optimizers=(_MuonAndAdamW(model, settings), None),
         )
+        trainer.row_threads = min(settings.threads, settings.batch_size)
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
@@ -153,23 +156,64 @@ def warm_start(
     )
 
 
-class _AssistantLossTrainer(Trainer):
-    """Computes logits where there are labels only: four fifths of the positions have none, and with a vocabulary
-    this large for a model this small the logits would be most of the work.
-    """  # noqa: D205
+def loss_and_gradients(
+    model: Any, batch: Mapping[str, torch.Tensor], *, threads: int = 1
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The mean loss of all labels of a batch, and its gradients, with every row computed on its own.
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> Any:
-        labels = inputs["labels"][:, 1:]
-        # No attention mask: padding is on the right, where causal attention never looks.
-        hidden = model.model(input_ids=inputs["input_ids"]).last_hidden_state[:, :-1]
+    At this size torch's own threads wait for each other more than they work: two rows at once are faster than one after
+    the other on two threads. Rows need no padding then. Of their positions four fifths have no label, and with a
+    vocabulary this large for a model this small their logits would be most of the work.
+
+    Args:
+        model: a causal language model with ``model`` and ``lm_head``, all of whose parameters are trained.
+        batch: ``input_ids``, ``attention_mask`` and ``labels``, rows x positions, padded on the right.
+        threads: rows at a time. It changes no number.
+
+    Returns:
+        a scalar, and a gradient for each of ``model.parameters()``.
+    """
+    lengths = batch["attention_mask"].sum(dim=1).tolist()
+    rows = [
+        (ids[None, :length], labels[1:length])
+        for ids, labels, length in zip(batch["input_ids"], batch["labels"], lengths, strict=True)
+    ]
+    count = sum(int((labels != NO_LOSS).sum()) for _, labels in rows)
+    parameters = list(model.parameters())
+
+    def share(row: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        ids, labels = row
         chosen = labels != NO_LOSS
-        return cross_entropy(model.lm_head(hidden[chosen]), labels[chosen])
+        hidden = model.model(input_ids=ids).last_hidden_state[0, :-1]
+        loss = cross_entropy(model.lm_head(hidden[chosen]), labels[chosen], reduction="sum") / count
+        # Not backward(): threads that add to the same gradients do so in any order.
+        return loss.detach(), torch.autograd.grad(loss, parameters)
+
+    with ThreadPoolExecutor(threads) as pool:
+        losses, gradients = zip(*pool.map(share, rows), strict=True)
+    return _sum(losses), [_sum(shares) for shares in zip(*gradients, strict=True)]
+
+
+def _sum(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(tensors)).sum(dim=0)
+
+
+class _RowTrainer(Trainer):
+    """Takes loss and gradients from `loss_and_gradients`."""
+
+    row_threads = 1
+
+    def training_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        model.train()
+        loss, gradients = loss_and_gradients(model, inputs, threads=self.row_threads)
+        for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        return loss
 
 
 class _MuonAndAdamW(Optimizer):

@@ -101,6 +101,13 @@ def test_an_idle_speaker_calls_nothing_after_the_first_turn(tasks, version):
     assert not any(isinstance(action, UseTools) for action in spoken[first_turn:])
 
 
+def test_idleness_may_begin_with_the_first_turn(tasks):
+    task = tasks[Category.BASE.task_id(TRAIN[0])]
+    spoken = actions(demonstration(task, habits=Habits(idle=1.0, idle_from=0)))
+    assert len(spoken) == task.turns
+    assert not any(isinstance(action, UseTools) for action in spoken)
+
+
 def test_idleness_has_other_words_under_the_other_prompt(tasks):
     task = tasks[Category.BASE.task_id(TRAIN[0])]
     last = {demonstration(task, version=version, habits=Habits(idle=1.0))[-1]["content"] for version in PromptVersion}
@@ -120,9 +127,11 @@ def test_habits_show_with_their_chance(tasks):
     assert 0.2 < idle / asked < 0.4
 
 
-def test_a_habit_is_a_probability():
+def test_a_habit_is_a_probability_from_a_turn_on():
     with pytest.raises(ValueError, match="probabilities"):
         Habits(idle=1.5)
+    with pytest.raises(ValueError, match="counts from zero"):
+        Habits(idle_from=-1)
 
 
 SORT = ToolDoc(name="sort", description="", parameters={"properties": {"file": {}, "order": {}}})
