@@ -4,17 +4,24 @@
 `env-tuning curriculum --local` with `data.seed` set. With `--hints`, stage 2 is run once more for every seed, from the
 same result of stage 1, without hints, and the curves of both are plotted. A curriculum takes about 25 minutes on two
 cores; the machine should be idle otherwise. Called again it goes on where it was.
+
+A step has four tasks, and tasks differ more than a stage changes a model. So the model that a stage began with and its
+result also play all training tasks of the stage once, at temperature 1, by the benchmark's rules (`env-tuning eval`):
+progress before and after, and its change task by task with a 95 % interval (paired bootstrap).
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from stage1 import PROJECT, run_whole, series
+
+from env_tuning.evaluation.compare import Sheet, difference, read_sheets
 
 EDGE, FORMAT_EDGE = 8, 5
 """Steps at the start and at the end of a stage whose means are compared, and those of stage 1: how much a step's tasks
@@ -24,6 +31,49 @@ WINDOW = 5
 """Steps over which plotted curves are averaged."""
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
+
+
+PLAYED = {
+    "stage2": ("stage1", "bfcl_v3/bfcl_train_base.parquet"),
+    "stage3": ("stage2", "bfcl_v3_new_prompt/bfcl_train.parquet"),
+    "stage4": ("stage3", "bfcl_v3_new_prompt/bfcl_train.parquet"),
+}
+"""The stage that each of these starts from, and its training tasks."""
+
+AS_TRAINED = ("--tool-listing", "signatures", "--result-characters", "800", "--max-tokens", "128")
+"""What a CPU run shows and allows (`configs/hardware/cpu.yaml`)."""
+
+
+def cards(tool: str, folder: Path, name: str) -> list[Sheet]:
+    """Results of the model that a stage began with, and of the stage's own, on all its training tasks."""
+    before, tasks = PLAYED[name]
+    places = []
+    for stage in (before, name):
+        place = folder / "eval" / f"{stage}-on-{Path(tasks).stem}"
+        asked = ["--model", str(folder / stage / "result"), "--output", str(place), "--concurrency", "64"]
+        command = [tool, "eval", str(PROJECT / "processed_data" / tasks), *asked, "--temperature", "1", *AS_TRAINED]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=1800, cwd=PROJECT)
+        places.append(place)
+    return read_sheets(places)
+
+
+def kinds(sheet: Sheet) -> str:
+    """Mean progress by kind of task, for tables."""
+    values: dict[str, list[float]] = {}
+    for task, progress in sheet.progress.items():
+        values.setdefault(task.removeprefix("multi_turn_").rpartition("_")[0], []).append(progress)
+    return ", ".join(f"{kind.replace('_', ' ')} {statistics.mean(values[kind]):.2f}" for kind in sorted(values))
+
+
+def played_row(seed: int, name: str, sheets: Sequence[Sheet]) -> str:
+    """A row of the second table."""
+    first, last = (statistics.mean(sheet.progress.values()) for sheet in sheets)
+    change = difference(*sheets).progress
+    interval = f"{change.interval.low:+.3f} to {change.interval.high:+.3f}"
+    return (
+        f"| {seed} | {name} | {len(sheets[0].progress)} | {first:.3f} | {last:.3f} | {last - first:+.3f} ({interval}) "
+        f"| {kinds(sheets[0])} | {kinds(sheets[1])} |"
+    )
 
 
 def row(seed: int, name: str, metric: str, values: Sequence[float]) -> str:
@@ -71,10 +121,11 @@ def main() -> None:
     parser.add_argument("--hints", action="store_true", help="run stage 2 without hints as well")
     parser.add_argument("--plot", type=Path, default=PROJECT / "docs" / "images" / "hints_effect.png")
     arguments, overrides = parser.parse_known_args()
+    tool = str(Path(sys.executable).with_name("env-tuning"))
     costs, arms = [], {"with hints": [], "without hints": []}
     for seed in arguments.seeds:
         folder = arguments.out.resolve() / f"seed{seed}"
-        tool, common = str(Path(sys.executable).with_name("env-tuning")), [f"data.seed={seed}", *overrides]
+        common = [f"data.seed={seed}", *overrides]
         command = [tool, "curriculum", "--local", f"curriculum.output_dir={folder}", *common]
         costs.append((seed, *run_whole(command, f"seed {seed}")))
         if arguments.hints:
@@ -89,10 +140,12 @@ def main() -> None:
         for name in STAGES:
             metric = "reward" if name == "stage1" else "correct_turns"
             print(row(seed, name, metric, series(folder / name, "step", metric)))
-        both = [value for name in ("stage2", "stage3") for value in series(folder / name, "step", "correct_turns")]
-        print(row(seed, "stages 2-3", "correct_turns", both))
         if arguments.hints:
             print(row(seed, "stage2, no hints", "correct_turns", series(folder / "plain", "step", "correct_turns")))
+    print("\n| seed | stage | tasks | before | after | change | before, by kind | after |\n" + "|---" * 8 + "|")
+    for seed in arguments.seeds:
+        for name in PLAYED:
+            print(played_row(seed, name, cards(tool, (arguments.out / f"seed{seed}").resolve(), name)))
     print("\n| seed | seconds | peak GiB |\n|---|---|---|")
     for seed, seconds, gib in costs:
         print(f"| {seed} | {seconds:.0f} | {gib:.1f} |")
