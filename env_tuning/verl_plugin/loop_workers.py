@@ -125,3 +125,15 @@ class LocalLoops:
     def generate_sequences(self, prompts: Any) -> None:
         """Start the episodes of a batch; they put their outputs into TransferQueue one by one."""
         asyncio.run_coroutine_threadsafe(self._worker.generate_sequences(prompts), self._loop).result()
+
+    def stop(self) -> None:
+        """Give up the episodes that nobody waits for: an asynchronous trainer ends with some on their way."""
+
+        async def give_up() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(give_up(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)

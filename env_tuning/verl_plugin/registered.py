@@ -62,7 +62,7 @@ def _missing(config: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     from verl.trainer.ppo.v1.trainer_base import TRAINER_REGISTRY
     from verl.workers.rollout.replica import RolloutReplicaRegistry
 
-    from env_tuning.verl_plugin import trainer  # noqa: F401  (as the task runner does)
+    from env_tuning.verl_plugin import async_trainer, trainer  # noqa: F401  (as the task runner does)
 
     rollout = config["actor_rollout_ref"]["rollout"]
     names = {

@@ -16,6 +16,7 @@ from verl.trainer.main_ppo import TaskRunnerV1
 from verl.utils.logging_utils import configure_verl_logging
 
 from env_tuning.verl_plugin import registration  # noqa: F401
+from env_tuning.verl_plugin.loop_workers import LocalLoops
 
 
 class TaskRunner(TaskRunnerV1.__ray_metadata__.modified_class):  # type: ignore[misc, name-defined]
@@ -23,7 +24,7 @@ class TaskRunner(TaskRunnerV1.__ray_metadata__.modified_class):  # type: ignore[
 
     def run(self, config: DictConfig) -> None:
         """Train to the end."""
-        from env_tuning.verl_plugin import trainer  # noqa: F401
+        from env_tuning.verl_plugin import async_trainer, trainer  # noqa: F401
 
         super().run(config)
 
@@ -40,7 +41,7 @@ class LocalTaskRunner(TaskRunner):
         configure_verl_logging()
         from verl.trainer.ppo.v1 import get_trainer_cls
 
-        from env_tuning.verl_plugin import trainer  # noqa: F401
+        from env_tuning.verl_plugin import async_trainer, trainer  # noqa: F401
 
         config.transfer_queue.enable = True
         OmegaConf.resolve(config)
@@ -59,6 +60,9 @@ class LocalTaskRunner(TaskRunner):
             self.trainer.fit(self.agent_loop_manager)
             succeeded = True
         finally:
+            loops = getattr(self, "agent_loop_manager", None)
+            if isinstance(loops, LocalLoops):
+                loops.stop()
             tracking = getattr(self.trainer, "logger", None)
             if tracking is not None:
                 tracking.finish(exit_code=0 if succeeded else 1)

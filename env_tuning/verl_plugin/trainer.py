@@ -44,7 +44,8 @@ from env_tuning.verl_plugin.watchdog import watched
 
 NAME = "env_tuning"
 
-_POLL_SECONDS = 0.05
+POLL_SECONDS = 0.05
+"""Between two looks for finished episodes; verl's default is 2 s, which a small step would mostly wait for."""
 
 
 @register_trainer(NAME)
@@ -77,17 +78,13 @@ class EnvTuningTrainer(PPOTrainerSync):
 
     def _build_replay_buffer(self) -> ObservedBuffer:
         buffer = super()._build_replay_buffer()
-        buffer.poll_interval = _POLL_SECONDS  # verl's default is 2 s, which a small step would mostly wait for
+        buffer.poll_interval = POLL_SECONDS
         return ObservedBuffer(buffer, failed=self._on_failed, sampled=self._on_sampled)
 
     def _init_resource_pool_mgr(self) -> None:
         super()._init_resource_pool_mgr()
         if self._on_cpu:
-            from env_tuning.verl_plugin.workers import CpuActorRolloutRefWorker, CpuTrainingWorker
-
-            for role in self.role_worker_mapping:
-                worker = CpuTrainingWorker if role == Role.Critic else CpuActorRolloutRefWorker
-                self.role_worker_mapping[role] = ray.remote(worker)
+            use_cpu_workers(self.role_worker_mapping)
 
     def get_llm_client(self) -> LLMServerClient:
         """The client of the agent loops."""
@@ -353,6 +350,14 @@ class EnvTuningTrainer(PPOTrainerSync):
             future for future in self._dump_futures if not (future.done() and future.result() is None)
         ]
         self._dump_futures.append(self._dump_executor.submit(_write_lines, path, lines))
+
+
+def use_cpu_workers(mapping: dict[Role, Any]) -> None:
+    """Put workers for machines without a GPU in the place of verl's."""
+    from env_tuning.verl_plugin.workers import CpuActorRolloutRefWorker, CpuTrainingWorker
+
+    for role in mapping:
+        mapping[role] = ray.remote(CpuTrainingWorker if role == Role.Critic else CpuActorRolloutRefWorker)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

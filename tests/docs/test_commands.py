@@ -151,7 +151,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     "ray start --address=HEAD:6379": "a second machine; tests/clusters.py starts nodes",
     "ray start --head --num-cpus=16 --num-gpus=1": "a cluster outlives its command; tests/clusters.py starts nodes",
     "sbatch recipes/sft/train.slurm": "a Slurm",
-    "env-tuning train stage2 hardware=gpu8 +mode=colocate_async": "eight GPUs; test_async_modes.py composes it",
+    "env-tuning train stage2 +mode=colocate_async": "a result of stage 1; test_async_modes.py trains in this mode",
     "env-tuning train stage2 hardware=gpu8 +mode=separate_async": "eight GPUs; test_async_modes.py composes it",
     "MODEL=/path/to/model sbatch --nodes=2 --gres=gpu:8 recipes/cluster/stages.slurm": "a Slurm and sixteen GPUs",
     'pip install -c scripts/locks/dev.txt -e ".[dev]"': "a package index",

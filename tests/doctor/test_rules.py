@@ -118,6 +118,7 @@ def test_one_wrong_value_is_one_error_with_its_key_and_a_fix(healthy, rule, key,
         ("gate", {"trainer.test_freq": -1}),
         ("positions", {f"{ROLLOUT}.max_model_len": 4000}),
         ("trainer", {**GPU8, "trainer.v1.trainer_mode": "sync"}),
+        ("trainer", {"trainer.v1.trainer_mode": "env_tuning_colocate_async"}),
     ],
 )
 def test_what_may_be_meant_is_a_warning(healthy, rule, changes):

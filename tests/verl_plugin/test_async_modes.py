@@ -1,11 +1,12 @@
 """verl's asynchronous trainers: their configurations, and episodes that are interrupted for new weights.
 
-No accelerator is needed for what is held here; the trainers themselves were not run.
+No accelerator is needed for what is held here; the trainer that separates training from generation was not run.
 """
 
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 pytest.importorskip("verl")
 from omegaconf import DictConfig, OmegaConf
+from running import run_stage
 from test_agent_loop import ROW, TOKENIZER, ScriptedServer, make_loop
 from verl.trainer.ppo.v1 import get_trainer_cls
 from verl.trainer.ppo.v1.trainer_base import PPOTrainer
@@ -125,3 +127,23 @@ def test_an_episode_interrupted_for_new_weights_is_the_episode_without_interrupt
     assert cut.reward_score == whole.reward_score
     written = [value for value, trained in zip(cut.response_logprobs, cut.response_mask, strict=True) if trained]
     assert sorted(set(written), reverse=True) == [-1.0, -2.0, -3.0, -4.0]
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_episodes_go_on_with_new_weights_while_verls_colocated_trainer_trains(folder: Path) -> None:
+    status, said = run_stage(folder, "+mode=colocate_async", "trainer.total_training_steps=4", "trainer.test_freq=-1")
+    assert status == 0, said[-4000:]
+    assert "Traceback" not in said
+    steps = [
+        dict(part.split(":", 1) for part in line.split(" - ")) for line in said.splitlines() if line[:5] == "step:"
+    ]
+    assert [step["training/global_step"] for step in steps] == ["1", "2", "3", "4"]
+    assert any(_number(step["training/off_policy/trajectory_spans/max"]) > 1 for step in steps), "none was interrupted"
+    assert any(_number(step["training/off_policy/trajectory_staleness/max"]) > 0 for step in steps)
+    assert all(_number(step["actor/grad_norm"]) >= 0 for step in steps)
+
+
+def _number(text: str) -> float:
+    """What verl's console prints, ``np.int64(2)`` among others."""
+    return float(text.rpartition("(")[2].rstrip(")"))
