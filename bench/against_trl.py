@@ -132,7 +132,7 @@ def _name(process: psutil.Process) -> str:
     line = " ".join(process.cmdline())
     known = {
         "env_tuning.verl_plugin.main": "trainer",
-        "env-tuning": "launcher",
+        "env_tuning.cli": "launcher",
         "gcs_server": "Ray: gcs",
         "raylet": "Ray: raylet",
         "log_monitor": "Ray: log monitor",
@@ -184,7 +184,7 @@ def ours(folder: Path, load: Load) -> Side:
     """`env-tuning train stage1`, as a user starts it."""
     output = folder / "ours"
     command = [
-        *(str(Path(sys.executable).parent / "env-tuning"), "train", "stage1", "hardware=cpu"),
+        *(sys.executable, "-m", "env_tuning.cli", "train", "stage1", "hardware=cpu"),
         *(f"actor_rollout_ref.model.path={load.model}", f"env_tuning.output_dir={output}"),
         *(f"env_tuning.threads={load.threads}", "trainer.total_epochs=1000"),
         *(f"trainer.total_training_steps={load.steps}", "trainer.val_before_train=false", "trainer.test_freq=1000"),

@@ -16,8 +16,8 @@ _AGENT = "actor_rollout_ref.rollout.agent"
 _MULTI_TURN = "actor_rollout_ref.rollout.multi_turn"
 SINGLE_TURN, TOOL_LOOP = "single_turn_agent", "tool_agent"
 """verl's own agent loops."""
-ASYNCHRONOUS = "env_tuning_colocate_async"
-"""verl's asynchronous trainer with workers for any hardware (`verl_plugin.async_trainer`)."""
+ASYNCHRONOUS = ("env_tuning_colocate_async", "env_tuning_separate_async")
+"""verl's asynchronous trainers with workers for any hardware (`verl_plugin.async_trainer`)."""
 _BRINGS_LOOP = "env_tuning."
 """Managers of this package import the agent loop into every process that runs loops."""
 PLUGIN = "env_tuning.verl_plugin.registration"
@@ -85,8 +85,8 @@ def trainer(evidence: Evidence) -> Iterator[Finding]:
             fix="leave it at true",
         )
     mode = evidence.get("trainer.v1.trainer_mode", "sync")
-    if mode in ("sync", "colocate_async", "separate_async", ASYNCHRONOUS):
-        runs = mode == ASYNCHRONOUS or not evidence.on_cpu
+    if mode in ("sync", "colocate_async", "separate_async", *ASYNCHRONOUS):
+        runs = mode in ASYNCHRONOUS or not evidence.on_cpu
         yield Finding(
             key="trainer.v1.trainer_mode",
             problem=f"trainer.v1.trainer_mode={mode} is verl's own: no gate, no trajectories, no metrics of episodes",

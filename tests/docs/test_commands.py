@@ -153,6 +153,7 @@ ELSEWHERE: Mapping[str, str] = MappingProxyType({
     "sbatch recipes/sft/train.slurm": "a Slurm",
     "env-tuning train stage2 +mode=colocate_async": "a result of stage 1; test_async_modes.py trains in this mode",
     "env-tuning train stage2 hardware=gpu8 +mode=separate_async": "eight GPUs; test_async_modes.py composes it",
+    "env-tuning train stage2 hardware=cpu +mode=separate_async_cpu": "a result of stage 1; test_async_modes.py does",
     "MODEL=/path/to/model sbatch --nodes=2 --gres=gpu:8 recipes/cluster/stages.slurm": "a Slurm and sixteen GPUs",
     'pip install -c scripts/locks/dev.txt -e ".[dev]"': "a package index",
 })  # fmt: skip

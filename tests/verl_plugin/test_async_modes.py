@@ -1,6 +1,6 @@
 """verl's asynchronous trainers: their configurations, and episodes that are interrupted for new weights.
 
-No accelerator is needed for what is held here; the trainer that separates training from generation was not run.
+No accelerator is needed for what is held here.
 """
 
 from __future__ import annotations
@@ -131,17 +131,24 @@ def test_an_episode_interrupted_for_new_weights_is_the_episode_without_interrupt
 
 @pytest.mark.slow
 @pytest.mark.e2e
-def test_episodes_go_on_with_new_weights_while_verls_colocated_trainer_trains(folder: Path) -> None:
-    status, said = run_stage(folder, "+mode=colocate_async", "trainer.total_training_steps=4", "trainer.test_freq=-1")
+@pytest.mark.parametrize("mode", ["colocate_async", "separate_async_cpu"])
+def test_verls_trainer_trains_on_episodes_of_several_weights(folder: Path, mode: str) -> None:
+    # Few episodes at a time, of long messages: when a batch is full, others are on their way.
+    few = ["actor_rollout_ref.rollout.max_num_seqs=3", "env_tuning.max_message_tokens=80"]
+    status, said = run_stage(folder, f"+mode={mode}", *few, "trainer.total_training_steps=4", "trainer.test_freq=-1")
     assert status == 0, said[-4000:]
     assert "Traceback" not in said
-    steps = [
-        dict(part.split(":", 1) for part in line.split(" - ")) for line in said.splitlines() if line[:5] == "step:"
-    ]
+    lines = [line for line in said.splitlines() if line.startswith("step:")]
+    steps = [dict(part.split(":", 1) for part in line.split(" - ")) for line in lines]
     assert [step["training/global_step"] for step in steps] == ["1", "2", "3", "4"]
-    assert any(_number(step["training/off_policy/trajectory_spans/max"]) > 1 for step in steps), "none was interrupted"
-    assert any(_number(step["training/off_policy/trajectory_staleness/max"]) > 0 for step in steps)
-    assert all(_number(step["actor/grad_norm"]) >= 0 for step in steps)
+    oldest, youngest = (
+        [_number(step[f"training/off_policy/trajectory_staleness/{end}"]) for step in steps] for end in ("max", "min")
+    )
+    assert max(oldest) > 0, "no episode of older weights was trained on"
+    assert min(youngest[2:]) < 2, "the rollout's weights are not replaced"
+    if mode == "colocate_async":  # the other's rollout has often nothing to do when new weights come
+        spans = [_number(step["training/off_policy/trajectory_spans/max"]) for step in steps]
+        assert max(spans) > 1, "no episode was interrupted"
 
 
 def _number(text: str) -> float:
