@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import ray
-from running import PROJECT, toy_overrides
+from running import PROJECT, TEST_PATH, toy_overrides
 from toys import make_model
 
 LIMIT_SECONDS = 600
@@ -117,7 +117,7 @@ def replica_of(engine: str, folder: Path) -> Iterator[Replica]:
     set_environment(config, of_a_run)
     # Those of Ray count where a cluster starts, which this process has settled.
     environment = {name: value for name, value in of_a_run.items() if not name.startswith("RAY_")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])
+    environment["PYTHONPATH"] = TEST_PATH
     plain = OmegaConf.to_container(config.actor_rollout_ref, resolve=True)
     ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, runtime_env={"env_vars": environment})
     try:

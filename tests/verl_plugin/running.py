@@ -18,6 +18,8 @@ from env_tuning.verl_plugin.main import _RAY_PREFIX
 from env_tuning.verl_plugin.progress import read_events
 
 PROJECT = Path(__file__).parents[2]
+TEST_PATH = os.pathsep.join(map(str, (PROJECT, Path(__file__).parent, Path(__file__).parents[1])))
+"""PYTHONPATH of processes that import modules of these tests."""
 SECONDS = 300
 """The outer limit of one run: a deadlock inside verl must not hang the suite."""
 
@@ -64,7 +66,7 @@ def real_tasks(folder: Path, processed_data: Path) -> list[str]:
 def toy_environment() -> dict[str, str]:
     """Variables of a run that finds the toys and nothing that an outer run set."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("VERL_", "RAY_", "TQ_"))}
-    environment["PYTHONPATH"] = os.pathsep.join([str(PROJECT), str(Path(__file__).parent)])
+    environment["PYTHONPATH"] = TEST_PATH
     return environment
 
 
