@@ -32,13 +32,12 @@ WINDOW = 5
 
 STAGES = ("stage1", "stage2", "stage3", "stage4")
 
-
 PLAYED = {
-    "stage2": ("stage1", "bfcl_v3/bfcl_train_base.parquet"),
-    "stage3": ("stage2", "bfcl_v3_new_prompt/bfcl_train.parquet"),
-    "stage4": ("stage3", "bfcl_v3_new_prompt/bfcl_train.parquet"),
+    "stage2": "bfcl_v3/bfcl_train_base.parquet",
+    "stage3": "bfcl_v3_new_prompt/bfcl_train.parquet",
+    "stage4": "bfcl_v3_new_prompt/bfcl_train.parquet",
 }
-"""The stage that each of these starts from, and its training tasks."""
+"""Training tasks of the stages that start from another's result."""
 
 AS_TRAINED = ("--tool-listing", "signatures", "--result-characters", "800", "--max-tokens", "128")
 """What a CPU run shows and allows (`configs/hardware/cpu.yaml`)."""
@@ -46,9 +45,8 @@ AS_TRAINED = ("--tool-listing", "signatures", "--result-characters", "800", "--m
 
 def cards(tool: str, folder: Path, name: str) -> list[Sheet]:
     """Results of the model that a stage began with, and of the stage's own, on all its training tasks."""
-    before, tasks = PLAYED[name]
-    places = []
-    for stage in (before, name):
+    tasks, number, places = PLAYED[name], STAGES.index(name), []
+    for stage in STAGES[number - 1 : number + 1]:
         place = folder / "eval" / f"{stage}-on-{Path(tasks).stem}"
         asked = ["--model", str(folder / stage / "result"), "--output", str(place), "--concurrency", "64"]
         command = [tool, "eval", str(PROJECT / "processed_data" / tasks), *asked, "--temperature", "1", *AS_TRAINED]
@@ -71,7 +69,7 @@ def played_row(seed: int, name: str, sheets: Sequence[Sheet]) -> str:
     change = difference(*sheets).progress
     interval = f"{change.interval.low:+.3f} to {change.interval.high:+.3f}"
     return (
-        f"| {seed} | {name} | {len(sheets[0].progress)} | {first:.3f} | {last:.3f} | {last - first:+.3f} ({interval}) "
+        f"| {seed} | {name} | {len(sheets[0].progress)} | {first:.3f} | {last:.3f} | {change.mean:+.3f} ({interval}) "
         f"| {kinds(sheets[0])} | {kinds(sheets[1])} |"
     )
 

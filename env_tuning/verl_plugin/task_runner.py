@@ -60,9 +60,8 @@ class LocalTaskRunner(TaskRunner):
             self.trainer.fit(self.agent_loop_manager)
             succeeded = True
         finally:
-            loops = getattr(self, "agent_loop_manager", None)
-            if isinstance(loops, LocalLoops):
-                loops.stop()
+            if isinstance(self.agent_loop_manager, LocalLoops):
+                self.agent_loop_manager.stop()
             tracking = getattr(self.trainer, "logger", None)
             if tracking is not None:
                 tracking.finish(exit_code=0 if succeeded else 1)

@@ -1,9 +1,9 @@
 """`EnvTuningTrainer`: verl's synchronous PPO trainer with eyes for episodes, on any hardware.
 
-Owns: the choice of CPU workers, a quick poll, the direct rollout client, per-trajectory metrics, the dump of whole
-trajectories, the progress line, when a run ends (failed episodes, a gate, its last step) and what it leaves then.
-Refuses: the algorithm, which stays verl's; what makes a checkpoint whole (`curriculum.checkpoints`); when a stage is
-over (`curriculum.gate`). ``trainer.v1.trainer_mode=env_tuning`` chooses it.
+Owns: per-trajectory metrics, the dump of whole trajectories, the progress line, when a run ends (failed episodes, a
+gate, its last step) and what it leaves then. Refuses: the algorithm, which stays verl's; the hardware (`hardware`);
+what makes a checkpoint whole (`curriculum.checkpoints`); when a stage is over (`curriculum.gate`).
+``trainer.v1.trainer_mode=env_tuning`` chooses it.
 
 The order within a step is what a kill at any moment relies on: update, the step's event and trajectories, checkpoint,
 validation, gate. A whole checkpoint thus has everything of its step on disk but perhaps the validation and the gate,
@@ -20,23 +20,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import ray
 import transfer_queue as tq
 from omegaconf import DictConfig, open_dict
-from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils as tu
-from verl.workers.rollout.llm_server import LLMServerClient
 
 from env_tuning.curriculum import checkpoints, gate
 from env_tuning.outcome import conclude, write_outcome
 from env_tuning.rewards.scaling import RunningScale
-from env_tuning.verl_plugin import registration  # noqa: F401  (this process starts the rollout replicas)
 from env_tuning.verl_plugin.action_advantages import critic_values
 from env_tuning.verl_plugin.boards import boards_of, show
-from env_tuning.verl_plugin.direct_client import DirectClient
-from env_tuning.verl_plugin.loop_workers import LOCAL_LOOPS
+from env_tuning.verl_plugin.hardware import OnAnyHardware
 from env_tuning.verl_plugin.progress import Progress, lasting, read_events, validations
 from env_tuning.verl_plugin.records import EpisodeRecord, means, split_summary, training_metrics, validation_metrics
 from env_tuning.verl_plugin.samples import ObservedBuffer, normalise_rewards, read_records
@@ -44,21 +39,15 @@ from env_tuning.verl_plugin.watchdog import watched
 
 NAME = "env_tuning"
 
-POLL_SECONDS = 0.05
-"""Between two looks for finished episodes; verl's default is 2 s, which a small step would mostly wait for."""
-
 
 @register_trainer(NAME)
-class EnvTuningTrainer(PPOTrainerSync):
+class EnvTuningTrainer(OnAnyHardware, PPOTrainerSync):
     """The trainer of all hardware groups."""
 
+    mode = "sync"
+
     def __init__(self, config: DictConfig) -> None:
-        with open_dict(config):
-            # verl/trainer/ppo/v1 tests `trainer_mode != "sync"` in many places and takes every other name for an
-            # asynchronous mode (another buffer, another checkpoint format).
-            config.trainer.v1.trainer_mode = "sync"
         self._started = time.monotonic()
-        self._on_cpu = config.trainer.device == "cpu"
         self._settings = config.env_tuning
         self._records: list[EpisodeRecord] = []
         self._validation: list[EpisodeRecord] = []
@@ -74,28 +63,6 @@ class EnvTuningTrainer(PPOTrainerSync):
         self._progress.tell("start", stage=self._settings.stage, output_dir=self._settings.output_dir)
         super().__init__(config)
 
-    # What runs where ------------------------------------------------------------------------------------------
-
-    def _build_replay_buffer(self) -> ObservedBuffer:
-        buffer = super()._build_replay_buffer()
-        buffer.poll_interval = POLL_SECONDS
-        return ObservedBuffer(buffer, failed=self._on_failed, sampled=self._on_sampled)
-
-    def _init_resource_pool_mgr(self) -> None:
-        super()._init_resource_pool_mgr()
-        if self._on_cpu:
-            use_cpu_workers(self.role_worker_mapping)
-
-    def get_llm_client(self) -> LLMServerClient:
-        """The client of the agent loops."""
-        servers = self.llm_server_manager
-        if self.config.actor_rollout_ref.rollout.agent.agent_loop_manager_class != LOCAL_LOOPS:
-            return servers.get_client()
-        return servers.get_client(
-            client_cls=DirectClient,
-            servers=dict(zip(servers.server_addresses, servers.server_handles, strict=True)),
-        )
-
     def on_init_end(self) -> None:
         """Report that the run is ready."""
         super().on_init_end()
@@ -110,6 +77,9 @@ class EnvTuningTrainer(PPOTrainerSync):
         )
 
     # What is seen ---------------------------------------------------------------------------------------------
+
+    def _build_replay_buffer(self) -> ObservedBuffer:
+        return ObservedBuffer(super()._build_replay_buffer(), failed=self._on_failed, sampled=self._on_sampled)
 
     def on_step_begin(self) -> None:
         """Forget the trajectories of the step before."""
@@ -350,14 +320,6 @@ class EnvTuningTrainer(PPOTrainerSync):
             future for future in self._dump_futures if not (future.done() and future.result() is None)
         ]
         self._dump_futures.append(self._dump_executor.submit(_write_lines, path, lines))
-
-
-def use_cpu_workers(mapping: dict[Role, Any]) -> None:
-    """Put workers for machines without a GPU in the place of verl's."""
-    from env_tuning.verl_plugin.workers import CpuActorRolloutRefWorker, CpuTrainingWorker
-
-    for role in mapping:
-        mapping[role] = ray.remote(CpuTrainingWorker if role == Role.Critic else CpuActorRolloutRefWorker)
 
 
 def _write_lines(path: Path, lines: list[str]) -> None:

@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import torch
+from verl.experimental.separation.engine_workers import DetachActorWorker
 from verl.utils.distributed import initialize_global_process_group_ray
 from verl.workers.engine_workers import ActorRolloutRefWorker, TrainingWorker
 
@@ -51,3 +52,7 @@ class CpuActorRolloutRefWorker(ActorRolloutRefWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         join_process_group()
+
+
+class CpuDetachActorWorker(CpuActorRolloutRefWorker, DetachActorWorker):
+    """One rank of the actor that trains apart from the rollout."""
