@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -20,7 +21,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ _ORPHAN_SECONDS = 60.0
 _PACKAGES = Path(__file__).resolve().parents[2]
 _RAY_PREFIX = "et-"
 _PLUGIN = "env_tuning.verl_plugin.registration"
+_GARBAGE = "env_tuning.verl_plugin.garbage"
 ROUTER = "env_tuning/verl_plugin/router.yaml"
 """`configs/hardware/cpu.yaml` names it."""
 
@@ -60,26 +62,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", help="Hydra overrides, for example trainer.total_epochs=1")
     given = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, exit_when_told)
+    importlib.import_module(_GARBAGE)
     _follow_launcher()
     try:
         config = compose_config(given.config_dir, given.config_name, given.overrides)
         complete(config)
         set_environment(config, os.environ)
-        plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-        found = examine(plain)
-        for finding in found:
-            print(f"{PREFIX}{finding.severity.value}: {finding.line}", flush=True)
-        if stops(found):
-            return 2
-        settle_steps(config)
-        output = Path(config.env_tuning.output_dir)
-        claim_output(output, identity(plain))
-        with sole_owner(output):
-            if reason := finished(output, config.trainer.total_training_steps):
-                print(f"{PREFIX}{reason}", flush=True)
-                return 0
-            write_lineage(output, plain, identity(plain))
-            train(config)
+        if config.trainer.device != "cpu":
+            return _train_if_sound(config, _on_gpu_nodes)
+        # Here, and not when it is needed: Ray's processes start while this one imports torch and looks at the data.
+        with local_ray(config) as ready:
+            return _train_if_sound(config, lambda: _in_this_process(config, ready))
     except UserError as error:
         print(f"{PREFIX}error: {error}", flush=True)
         return 2
@@ -87,6 +80,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(f"{PREFIX}error: {in_one_line(error)}", flush=True)
         return 1
+    return 0
+
+
+def _train_if_sound(config: DictConfig, train: Callable[[], None]) -> int:
+    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    found = examine(plain)
+    for finding in found:
+        print(f"{PREFIX}{finding.severity.value}: {finding.line}", flush=True)
+    if stops(found):
+        return 2
+    settle_steps(config)
+    output = Path(config.env_tuning.output_dir)
+    claim_output(output, identity(plain))
+    with sole_owner(output):
+        if reason := finished(output, config.trainer.total_training_steps):
+            print(f"{PREFIX}{reason}", flush=True)
+            return 0
+        write_lineage(output, plain, identity(plain))
+        train()
+        Progress(output).tell("done")
     return 0
 
 
@@ -215,6 +228,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             # Ray would start idle workers that verl's runtime environment makes useless.
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
+            # One setting of the collector in all processes: `main` imports it into this one.
+            "RAY_preload_python_modules": _GARBAGE,
             # A cluster that is there already has its own mode and address.
             **({} if environ.get("RAY_ADDRESS") else OF_THIS_MACHINE | {"RAY_AUTH_MODE": "disabled"}),
             # What verl/trainer/main_ppo.py:run_ppo gives to its actors.
@@ -233,34 +248,37 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
         environ.setdefault(name, value)
 
 
-def train(config: DictConfig) -> None:
-    """Run verl to the end."""
-    if config.trainer.device == "cpu":
-        with local_ray(config) as ready:
-            from env_tuning.verl_plugin.task_runner import LocalTaskRunner
+def _in_this_process(config: DictConfig, ready: Future[None]) -> None:
+    """Run verl to the end, on a machine without a GPU."""
+    from env_tuning.verl_plugin.head_start import head_start
 
-            _refuse(config)
-            ready.result()
-            LocalTaskRunner().run(config)
-    else:
-        import ray
-        from verl.trainer.main_ppo import run_ppo
-
-        from env_tuning.verl_plugin.task_runner import TaskRunner
+    with head_start(config, ready) as begun:
+        from env_tuning.verl_plugin.task_runner import LocalTaskRunner
 
         _refuse(config)
-        _forward_environment(config)
-        run_ppo(config, task_runner_class=ray.remote(TaskRunner))
-        ray.shutdown()
-    Progress(Path(config.env_tuning.output_dir)).tell("done")
+        ready.result()
+        LocalTaskRunner(begun).run(config)
+
+
+def _on_gpu_nodes(config: DictConfig) -> None:
+    """Run verl to the end, in a Ray actor as it does itself."""
+    import ray
+    from verl.trainer.main_ppo import run_ppo
+
+    from env_tuning.verl_plugin.task_runner import TaskRunner
+
+    _refuse(config)
+    _forward_environment(config)
+    run_ppo(config, task_runner_class=ray.remote(TaskRunner))
+    ray.shutdown()
 
 
 @contextlib.contextmanager
-def local_ray(config: DictConfig) -> Iterator[Future[Any]]:
+def local_ray(config: DictConfig) -> Iterator[Future[None]]:
     """A Ray cluster of this process's own, with a short folder of its own, both gone afterwards.
 
     With ``RAY_ADDRESS`` set, as it is in every Ray job, the cluster at that address is used and stays. Either starts in
-    a thread while the caller imports verl; the future says when it is there.
+    a thread while the caller goes on; the future says when it is there.
     """
     import ray
 

@@ -1,16 +1,15 @@
-"""verl's task runner, which knows our trainer; and one for a single machine that starts things side by side.
+"""verl's task runner, which knows our trainer; and one for a single machine.
 
-Owns: the moment at which the process that trains imports `trainer` and so registers it, and the order of start-up.
-Refuses: everything else. On GPU nodes verl makes `TaskRunner` a Ray actor; on a CPU `LocalTaskRunner` lives in the
-launched process itself.
+Owns: the moment at which the process that trains imports `trainer` and so registers it. Refuses: everything else. On
+GPU nodes verl makes `TaskRunner` a Ray actor; on a CPU `LocalTaskRunner` lives in the launched process itself.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
-import transfer_queue as tq
 from omegaconf import DictConfig, OmegaConf
 from verl.trainer.main_ppo import TaskRunnerV1
 from verl.utils.logging_utils import configure_verl_logging
@@ -30,11 +29,15 @@ class TaskRunner(TaskRunnerV1.__ray_metadata__.modified_class):  # type: ignore[
 
 
 class LocalTaskRunner(TaskRunner):
-    """Starts TransferQueue's processes while the workers and the rollout server start.
+    """Runs it in this process, beside what `head_start` began.
 
-    verl/trainer/main_ppo.py:TaskRunnerV1.run does one after the other; nothing of the queue is used before the agent
-    loops exist, and on two cores the imports of those processes are most of the start-up.
+    Args:
+        begun: done when TransferQueue can be used.
     """
+
+    def __init__(self, begun: Future[Any]) -> None:
+        super().__init__()
+        self._begun = begun
 
     def run(self, config: DictConfig) -> None:
         """Train to the end; the configuration goes to ``config.yaml`` of the output folder, not to the log."""
@@ -43,19 +46,15 @@ class LocalTaskRunner(TaskRunner):
 
         from env_tuning.verl_plugin import async_trainer, trainer  # noqa: F401
 
-        config.transfer_queue.enable = True
-        OmegaConf.resolve(config)
         folder = Path(config.env_tuning.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(config, folder / "config.yaml")
         self.config = config
         succeeded = False
         try:
-            with ThreadPoolExecutor(max_workers=1) as pool:
-                queue = pool.submit(tq.init, config.transfer_queue)
-                self.trainer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
-                self.trainer.init()
-                queue.result()
+            self.trainer = get_trainer_cls(config.trainer.v1.trainer_mode)(config=config)
+            self.trainer.init()
+            self._begun.result()
             self.init_agent_loop_manager()
             self.trainer.fit(self.agent_loop_manager)
             succeeded = True
@@ -65,4 +64,3 @@ class LocalTaskRunner(TaskRunner):
             tracking = getattr(self.trainer, "logger", None)
             if tracking is not None:
                 tracking.finish(exit_code=0 if succeeded else 1)
-            tq.close()

@@ -1,7 +1,7 @@
 """verl's side of the transformers rollout: a replica that starts servers, and an adapter that sends them weights.
 
-Owns: everything of the rollout that imports verl or Ray, and the name `transformers` in verl's registries. Refuses:
-generation (`server`, `engine`).
+Owns: everything of the rollout that imports verl, and the name `transformers` in verl's registries. Refuses: how a
+server is made (`launch`); generation (`server`, `engine`).
 
 A replica is one server actor, named after its rank so that the trainer's workers find it. verl gives every replica
 `tensor_model_parallel_size * data_parallel_size * pipeline_model_parallel_size` workers; the first of them, the leader,
@@ -22,12 +22,7 @@ from verl.workers.rollout.base import _ROLLOUT_REGISTRY, BaseRollout
 from verl.workers.rollout.replica import RolloutReplica, RolloutReplicaRegistry
 from verl.workers.rollout.utils import ensure_async_iterator
 
-from env_tuning.verl_plugin.rollout.engine import EngineConfig
-from env_tuning.verl_plugin.rollout.server import ServerConfig, TransformersServer
-
-ROLLOUT_NAME = "transformers"
-# What `rollout.engine_kwargs.transformers` may set.
-ENGINE_KEYS = frozenset({"threads", "prefill_tokens", "min_shared_tokens", "keep_kv", "reproducible"})
+from env_tuning.verl_plugin.rollout.launch import ROLLOUT_NAME, actor_name, start_server, workers_of_replica
 
 
 def register() -> None:
@@ -37,63 +32,14 @@ def register() -> None:
     RolloutReplicaRegistry.register(ROLLOUT_NAME, lambda: TransformersReplica)
 
 
-def server_config(rollout: Any, model: Any, replica_rank: int = 0) -> ServerConfig:
-    """Translate verl's rollout and model configuration.
-
-    Args:
-        rollout: `actor_rollout_ref.rollout`. Besides verl's own keys, `engine_kwargs.transformers` may hold those of
-            `ENGINE_KEYS`.
-        model: `actor_rollout_ref.model`.
-        replica_rank: Added to the seed: equal seeds would give the rollouts of one group, spread over replicas, equal
-            draws.
-
-    Raises:
-        ValueError: `engine_kwargs.transformers` has an unknown key, or the rollout's dtype is not fp32.
-    """
-    extra = dict((rollout.engine_kwargs or {}).get(ROLLOUT_NAME) or {})
-    unknown = sorted(extra.keys() - ENGINE_KEYS)
-    if unknown:
-        raise ValueError(f"rollout.engine_kwargs.transformers: unknown keys {unknown}; known are {sorted(ENGINE_KEYS)}")
-    if rollout.dtype not in ("float32", "fp32"):
-        raise ValueError(f"rollout.name=transformers computes in fp32; set rollout.dtype=float32 (now {rollout.dtype})")
-    threads = int(extra.pop("threads", None) or os.environ.get("OMP_NUM_THREADS") or 1)
-    return ServerConfig(
-        model_path=model.get("local_path") or model.path,
-        engine=EngineConfig(
-            max_slots=rollout.max_num_seqs,
-            max_length=rollout.max_model_len or rollout.prompt_length + rollout.response_length,
-            seed=rollout.seed + replica_rank,
-            **extra,
-        ),
-        prompt_length=rollout.prompt_length,
-        response_length=rollout.response_length,
-        threads=threads,
-        load_weights="dummy" not in rollout.load_format,
-        sleeps=rollout.free_cache_engine,
-        ignore_eos=rollout.ignore_eos,
-    )
-
-
-def actor_name(replica_rank: int, suffix: str = "") -> str:
-    """The Ray name of a replica's server."""
-    return f"{ROLLOUT_NAME}_server_{replica_rank}{suffix}"
-
-
 class TransformersReplica(RolloutReplica):
     """One server actor."""
 
     async def launch_servers(self) -> None:
         """Start the server and wait until its model is built."""
         role = "_reward" if self.is_reward_model else "_teacher" if self.is_teacher_model else ""
-        server = (
-            ray.remote(TransformersServer)
-            .options(
-                name=actor_name(self.replica_rank, f"{role}{self.name_suffix}"),
-                max_concurrency=self.max_concurrency,
-                num_cpus=0,  # The workers' placement group holds the processors; the server shares them by turns.
-            )
-            .remote(server_config(self.config, self.model_config, self.replica_rank))
-        )
+        suffix = f"{role}{self.name_suffix}"
+        server = start_server(self.config, self.model_config, self.replica_rank, suffix)
         process = await server.ready.remote()
         self.servers = [server]
         self._server_handle = server
@@ -110,11 +56,7 @@ class ServerAdapter(BaseRollout):
 
     def __init__(self, config: Any, model_config: Any, device_mesh: Any, replica_rank: int = -1, **_: Any) -> None:
         super().__init__(config, model_config, device_mesh)
-        workers = (
-            self.config.tensor_model_parallel_size
-            * self.config.data_parallel_size
-            * self.config.pipeline_model_parallel_size
-        )
+        workers = workers_of_replica(self.config)
         rank = int(os.environ["RANK"])
         self._replica_rank = rank // workers if replica_rank == -1 else replica_rank
         self._is_leader = rank % workers == 0

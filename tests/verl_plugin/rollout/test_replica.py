@@ -58,23 +58,6 @@ def test_the_name_is_known_to_verl() -> None:
     assert get_rollout_replica_class("transformers") is replica.TransformersReplica
 
 
-def test_configuration_is_translated_or_refused() -> None:
-    from omegaconf import OmegaConf
-
-    from env_tuning.verl_plugin.rollout.replica import server_config
-
-    model = OmegaConf.create({"path": "/model"})
-    extra = {"transformers": {"threads": 2, "prefill_tokens": 99}}
-    config = server_config(rollout_config(engine_kwargs=extra, seed=5), model, replica_rank=1)
-    assert (config.model_path, config.threads, config.load_weights) == ("/model", 2, False)
-    assert (config.engine.max_slots, config.engine.max_length) == (8, 128)
-    assert (config.engine.prefill_tokens, config.engine.seed) == (99, 6)
-    with pytest.raises(ValueError, match="unknown keys"):
-        server_config(rollout_config(engine_kwargs={"transformers": {"thread": 2}}), model)
-    with pytest.raises(ValueError, match="float32"):
-        server_config(rollout_config(dtype="bfloat16"), model)
-
-
 def test_two_replicas_get_weights_from_their_leaders_and_generate(
     ray_here: None,
     model_path: str,
@@ -85,6 +68,7 @@ def test_two_replicas_get_weights_from_their_leaders_and_generate(
     from omegaconf import OmegaConf
     from verl.workers.rollout.replica import TokenOutput
 
+    from env_tuning.verl_plugin.rollout.launch import start_server
     from env_tuning.verl_plugin.rollout.replica import ServerAdapter, TransformersReplica
 
     config, model = rollout_config(), OmegaConf.create({"path": model_path})
@@ -95,10 +79,14 @@ def test_two_replicas_get_weights_from_their_leaders_and_generate(
         monkeypatch.setenv("RANK", str(rank))
         return ServerAdapter(config, SimpleNamespace(path=model_path), device_mesh=None)
 
+    early = start_server(OmegaConf.structured(config), model, 0)
+
     async def scenario() -> None:
+        process = await early.ready.remote()
         replicas = [TransformersReplica(rank, config, model, gpus_per_node=2) for rank in range(2)]
         await asyncio.gather(*[replica.init_hybrid(workers) for replica in replicas])
         assert len({replica.server_address for replica in replicas}) == 2
+        assert replicas[0].server_address.endswith(f":{process}/0"), "the server that was there is not started again"
         for rank, replica in enumerate(replicas):
             trainer = adapter(rank)
             await replica.sleep()
