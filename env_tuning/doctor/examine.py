@@ -43,6 +43,7 @@ def output(evidence: Evidence) -> Iterator[Finding]:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
+        "counts": size_rules.counts,
         "model": model_rules.model,
         "agent_loop": loop_rules.agent_loop,
         "tool_loop": loop_rules.tool_loop,
@@ -78,10 +79,15 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 """By the names that ``env_tuning.accept`` takes, in the order in which findings are told."""
 
+_COUNTING = (
+    *("rows", "batches", "parallelism", "groups", "critic", "sampling", "positions", "token_budget"),
+    *("vllm_cpu", "gpus", "memory", "disk"),
+)
 NEEDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "speech": frozenset({"model"}),
-        "lengths": frozenset({"model", "speech"}),
+        **dict.fromkeys(_COUNTING, frozenset({"counts"})),
+        "speech": frozenset({"model", "counts"}),
+        "lengths": frozenset({"model", "speech", "counts"}),
         "output": frozenset({"files"}),
     }
 )

@@ -19,6 +19,26 @@ CRITIC_ESTIMATORS = ("tppo", "poad", "appo")
 """Names of `verl_plugin.action_advantages`, which is not imported before the start."""
 
 
+_OWNED = ("ppo_mini_batch_size", "ppo_micro_batch_size_per_gpu", "ppo_max_token_len_per_gpu")
+_OWNED_BY = (_ACTOR, "critic")
+COUNTS = (
+    *("data.train_batch_size", "data.gen_batch_size", "data.max_prompt_length", "data.max_response_length"),
+    *(f"{_ROLLOUT}.{name}" for name in ("n", "max_num_seqs", "log_prob_max_token_len_per_gpu")),
+    *(f"{_ROLLOUT}.{kind}_parallel_size" for kind in ("tensor_model", "data", "pipeline_model")),
+    *(f"{owner}.{name}" for owner in _OWNED_BY for name in (*_OWNED, "ulysses_sequence_parallel_size")),
+    *("trainer.n_gpus_per_node", "trainer.nnodes", "env_tuning.max_message_tokens"),
+)
+"""Keys that are whole numbers of at least 1, or null where verl or this project has a default."""
+
+
+def counts(evidence: Evidence) -> Iterator[Finding]:
+    """What counts something is a number that can."""
+    for key in COUNTS:
+        value = evidence.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            yield Finding(key=key, problem=f"{key}={value} is no whole number of at least 1", fix="set it to one")
+
+
 def batches(evidence: Evidence) -> Iterator[Finding]:
     """Prompts, mini-batches, rollouts and GPUs divide."""
     batch, n = int(evidence.get("data.train_batch_size", 1)), int(evidence.get(f"{_ROLLOUT}.n", 1))

@@ -17,6 +17,7 @@ from env_tuning.doctor.evidence import Evidence, RowFile
 from env_tuning.doctor.examine import RULES, examine, stops
 from env_tuning.doctor.finding import Severity
 from env_tuning.doctor.machine import GIB
+from env_tuning.doctor.size_rules import COUNTS
 
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"
 AGENT = f"{ROLLOUT}.agent"
@@ -109,6 +110,14 @@ def test_one_wrong_value_is_one_error_with_its_key_and_a_fix(healthy, rule, key,
     errors = [finding for finding in found(changed(healthy, changes)) if finding.severity is Severity.ERROR]
     assert {(finding.rule, finding.key) for finding in errors} == {(rule, key)}
     assert "\n" not in errors[0].line
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "many", True])
+@pytest.mark.parametrize("key", COUNTS)
+def test_a_count_that_cannot_be_one_is_the_only_error(healthy, key, value):
+    (error,) = found(changed(healthy, {key: value}))
+    assert (error.rule, error.key, error.severity) == ("counts", key, Severity.ERROR)
+    assert f"{key}={value}" in error.line
 
 
 @pytest.mark.parametrize(
