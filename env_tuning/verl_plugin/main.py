@@ -37,7 +37,7 @@ from env_tuning.doctor.examine import examine, stops
 from env_tuning.doctor.finding import Finding, said_by
 from env_tuning.doctor.size_rules import CRITIC_ESTIMATORS
 from env_tuning.errors import UserError
-from env_tuning.launch import PARENT_VARIABLE, exit_when_told
+from env_tuning.launch import GRACE_SECONDS, PARENT_VARIABLE, exit_when_told
 from env_tuning.lock import sole_holder
 from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_holds
 from env_tuning.run_folder import claim_output, files, identity
@@ -80,7 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         traceback.print_exc()
         print(f"{PREFIX}error: {in_one_line(error)}", flush=True)
         return 1
-    return 0
 
 
 def _train_if_sound(config: DictConfig, train: Callable[[], None]) -> int:
@@ -139,8 +138,12 @@ def sole_owner(folder: Path) -> contextlib.AbstractContextManager[None]:
     return sole_holder(folder / ".lock", refusal=refusal, patience=_ORPHAN_SECONDS)
 
 
-def _follow_launcher() -> None:
-    """End when the launcher is gone: killed, it cannot end us, and a rerun would meet a process it knows nothing of."""
+def _follow_launcher(grace: float = GRACE_SECONDS) -> None:
+    """End when the launcher is gone: killed, it cannot end us, and a rerun would meet a process it knows nothing of.
+
+    As the launcher would: told first, and after `grace` seconds killed with all that it started, for what it waits for
+    may never come (the start of a Ray whose own processes were killed, too).
+    """
     launcher = os.environ.get(PARENT_VARIABLE)
     if launcher is None:
         return
@@ -149,6 +152,10 @@ def _follow_launcher() -> None:
         while os.getppid() == int(launcher):
             time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(grace)
+        if os.getpgrp() == os.getpid():  # the launcher made it so
+            os.killpg(0, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True, name="follow-launcher").start()
 

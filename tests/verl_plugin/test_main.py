@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 pytest.importorskip("omegaconf")
@@ -134,3 +136,50 @@ def test_a_folder_that_another_run_trains_into_is_refused_at_once(tmp_path: Path
 def test_a_run_whose_launcher_was_killed_is_waited_for(tmp_path: Path) -> None:
     with holder(tmp_path, dead_process(), 2.0) as other, sole_owner(tmp_path):
         assert other.wait(timeout=5) == 0
+
+
+HANGING = """
+import signal, subprocess, sys, time
+from env_tuning.launch import exit_when_told
+from env_tuning.verl_plugin.main import _follow_launcher
+
+signal.signal(signal.SIGTERM, exit_when_told)
+started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+_follow_launcher(grace=1.0)
+print(started.pid, flush=True)
+try:
+    time.sleep(120)
+finally:
+    print("told", flush=True)
+    time.sleep(120)
+"""
+
+KILLED_LAUNCHER = """
+import os, subprocess, sys
+variables = {**os.environ, sys.argv[2]: str(os.getpid())}
+child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=variables, start_new_session=True)
+print(child.pid, flush=True)
+sys.stdin.readline()
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_run_without_its_launcher_ends_even_if_what_it_waits_for_never_comes() -> None:
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", KILLED_LAUNCHER, HANGING, PARENT_VARIABLE],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert launcher.stdin is not None and launcher.stdout is not None
+    run, started = (psutil.Process(int(launcher.stdout.readline())) for _ in range(2))
+    try:
+        launcher.stdin.write("\n")
+        launcher.stdin.close()
+        assert launcher.stdout.readline() == "told\n"
+        _, alive = psutil.wait_procs([run, started], timeout=30)
+        assert not alive
+    finally:
+        for process in (run, started):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        launcher.wait()
+        launcher.stdout.close()
