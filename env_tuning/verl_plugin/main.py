@@ -235,6 +235,8 @@ def set_environment(config: DictConfig, environ: MutableMapping[str, str]) -> No
             # Ray would start idle workers that verl's runtime environment makes useless.
             "RAY_enable_worker_prestart": "0",
             "RAY_prestart_worker_first_driver": "0",
+            # verl asks for a free port in a task, whose process would stay for another that never comes.
+            "RAY_num_workers_soft_limit": "0",
             # One setting of the collector in all processes: `main` imports it into this one.
             "RAY_preload_python_modules": _GARBAGE,
             # A cluster that is there already has its own mode and address.
