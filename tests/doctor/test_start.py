@@ -1,7 +1,8 @@
-"""A training process refuses what the doctor refuses: every error in a line of its own, and nothing is touched."""
+"""A training process refuses what the doctor refuses: every error in a line of its own, and no folder is touched."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from patients import PROJECT
@@ -23,17 +24,30 @@ def start(folder, *overrides):
     return main.main(["--config-dir", str(PROJECT / "configs"), "--config-name", "stage1", *given, *overrides])
 
 
-def test_all_errors_are_told_before_anything_is_started(folder, monkeypatch, capsys):
+def test_all_errors_are_told_before_a_trainer_starts(folder, monkeypatch, capsys):
+    told = []
+
+    @contextlib.contextmanager
+    def ray(config):
+        told.append("ray starts")
+        try:
+            yield
+        finally:
+            told.append("ray ends")
+
     monkeypatch.setattr("os.environ", dict(os.environ))
     monkeypatch.setattr(main.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(main, "train", lambda config: None)
+    monkeypatch.setattr(main, "local_ray", ray)
+    monkeypatch.setattr(main, "_in_this_process", lambda config, ready: told.append("trainer"))
     wrong = ("env_tuning.reward=fromat", "actor_rollout_ref.rollout.n=1", "trainer.test_freq=-1")
     assert start(folder, *wrong) == 2
     lines = capsys.readouterr().out.splitlines()
     assert [line.removeprefix(PREFIX).partition(":")[0] for line in lines] == ["error", "error", "warning"]
     assert not (folder / "refused").exists()
+    assert told == ["ray starts", "ray ends"]
     # Accepted, the one error is a warning, and the run goes on.
     accepted = ("actor_rollout_ref.rollout.n=1", "env_tuning.accept=[groups]")
     assert start(folder, *accepted) == 0
     assert capsys.readouterr().out.startswith(f"{PREFIX}warning: algorithm.adv_estimator=grpo compares")
     assert (folder / "refused" / "run.json").is_file()
+    assert told[2:] == ["ray starts", "trainer", "ray ends"]
