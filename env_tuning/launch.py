@@ -199,10 +199,13 @@ def show(line: str) -> None:
 
 
 def end_group(child: subprocess.Popen[str], first_signal: signal.Signals) -> None:
-    """End a child and its process group: a signal, a grace period, then SIGKILL."""
+    """End a child and its process group: a signal to the child, a grace period, then SIGKILL to all.
+
+    The child alone is told: a training process whose Ray is ended under it dies before it has cleaned up.
+    """
     with contextlib.suppress(ProcessLookupError):
         if child.poll() is None:
-            os.killpg(child.pid, first_signal)
+            child.send_signal(first_signal)
             deadline = time.monotonic() + GRACE_SECONDS
             while child.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.1)

@@ -262,10 +262,13 @@ def _in_this_process(config: DictConfig, ready: Future[None]) -> None:
     from env_tuning.verl_plugin.head_start import head_start
 
     with head_start(config, ready) as begun:
+        wait([ready])
+        # Ray, started in another thread than the main one, puts a handler in the place of ours that aborts.
+        signal.signal(signal.SIGTERM, exit_when_told)
+        ready.result()
         from env_tuning.verl_plugin.task_runner import LocalTaskRunner
 
         _refuse(config)
-        ready.result()
         LocalTaskRunner(begun).run(config)
 
 
