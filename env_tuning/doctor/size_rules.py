@@ -19,13 +19,15 @@ CRITIC_ESTIMATORS = ("tppo", "poad", "appo")
 """Names of `verl_plugin.action_advantages`, which is not imported before the start."""
 
 
-_OWNED = ("ppo_mini_batch_size", "ppo_micro_batch_size_per_gpu", "ppo_max_token_len_per_gpu")
-_OWNED_BY = (_ACTOR, "critic")
+_UPDATE = (
+    *("ppo_mini_batch_size", "ppo_micro_batch_size_per_gpu"),
+    *("ppo_max_token_len_per_gpu", "ulysses_sequence_parallel_size"),
+)
 COUNTS = (
     *("data.train_batch_size", "data.gen_batch_size", "data.max_prompt_length", "data.max_response_length"),
     *(f"{_ROLLOUT}.{name}" for name in ("n", "max_num_seqs", "log_prob_max_token_len_per_gpu")),
     *(f"{_ROLLOUT}.{kind}_parallel_size" for kind in ("tensor_model", "data", "pipeline_model")),
-    *(f"{owner}.{name}" for owner in _OWNED_BY for name in (*_OWNED, "ulysses_sequence_parallel_size")),
+    *(f"{owner}.{name}" for owner in (_ACTOR, "critic") for name in _UPDATE),
     *("trainer.n_gpus_per_node", "trainer.nnodes", "env_tuning.max_message_tokens"),
 )
 """Keys that are whole numbers of at least 1, or null where verl or this project has a default."""

@@ -43,7 +43,7 @@ from env_tuning.outcome import discard_outcome, read_outcome, step_limit, still_
 from env_tuning.run_folder import claim_output, files, identity
 from env_tuning.verl_plugin.compose import compose_config
 from env_tuning.verl_plugin.progress import PREFIX, Progress
-from env_tuning.verl_plugin.watchdog import GO_ON
+from env_tuning.verl_plugin.watchdog import GO_ON, end_at_once
 
 _ORPHAN_SECONDS = 60.0
 _PACKAGES = Path(__file__).resolve().parents[2]
@@ -153,9 +153,7 @@ def _follow_launcher(grace: float = GRACE_SECONDS) -> None:
             time.sleep(1.0)
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(grace)
-        if os.getpgrp() == os.getpid():  # the launcher made it so
-            os.killpg(0, signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
+        end_at_once()
 
     threading.Thread(target=watch, daemon=True, name="follow-launcher").start()
 

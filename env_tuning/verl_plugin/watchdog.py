@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from env_tuning.verl_plugin.progress import PREFIX
 
@@ -130,10 +130,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def _end_process(reason: str) -> None:
+    print(f"{PREFIX}error: {reason}", flush=True)
+    end_at_once()
+
+
+def end_at_once() -> NoReturn:
     """End this process with status 1, and with it the cluster it started: nothing runs any more that would."""
     from env_tuning.verl_plugin.main import _RAY_PREFIX
 
-    print(f"{PREFIX}error: {reason}", flush=True)
     # Started by the launcher, this process leads a group of its own, with the cluster in it.
     if os.getpgrp() == os.getpid():
         for process in Path("/proc").iterdir():

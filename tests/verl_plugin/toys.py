@@ -172,3 +172,19 @@ def turn_reward(trajectory: Trajectory) -> Score:
 def broken_reward(trajectory: Trajectory) -> dict[str, float]:
     """A bug in a user's reward."""
     raise ZeroDivisionError("the reward is broken")
+
+
+def rollout_config(**changes: object) -> object:
+    """verl's configuration of the light rollout, for short sequences."""
+    from verl.workers.config import RolloutConfig
+
+    values = {
+        "name": "transformers",
+        "tensor_model_parallel_size": 1,
+        "max_num_seqs": 8,
+        "prompt_length": 64,
+        "response_length": 64,
+        "dtype": "float32",
+        **changes,
+    }
+    return RolloutConfig(**values)

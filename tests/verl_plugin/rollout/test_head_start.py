@@ -7,13 +7,12 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 import transfer_queue
 from omegaconf import DictConfig, OmegaConf
+from toys import rollout_config
 from verl.utils.config import omega_conf_to_dataclass
-from verl.workers.config import RolloutConfig
 
 from env_tuning.verl_plugin import head_start as head_start_module
 from env_tuning.verl_plugin.compose import compose_config
@@ -24,11 +23,6 @@ from env_tuning.verl_plugin.rollout.launch import server_config, start_all
 PROJECT = Path(__file__).parents[3]
 
 
-def rollout(**changes: Any) -> RolloutConfig:
-    values = {"name": "transformers", "max_num_seqs": 8, "prompt_length": 64, "response_length": 64, "dtype": "float32"}
-    return RolloutConfig(**{**values, **changes})
-
-
 def of_a_cpu(*overrides: str) -> DictConfig:
     chosen = ("hardware=cpu", "actor_rollout_ref.model.path=/model", *overrides)
     return compose_config(PROJECT / "configs", "stage1", chosen)
@@ -37,14 +31,14 @@ def of_a_cpu(*overrides: str) -> DictConfig:
 def test_configuration_is_translated_or_refused() -> None:
     model = OmegaConf.create({"path": "/model"})
     extra = {"transformers": {"threads": 2, "prefill_tokens": 99}}
-    config = server_config(rollout(engine_kwargs=extra, seed=5), model, replica_rank=1)
+    config = server_config(rollout_config(engine_kwargs=extra, seed=5), model, replica_rank=1)
     assert (config.model_path, config.threads, config.load_weights) == ("/model", 2, False)
     assert (config.engine.max_slots, config.engine.max_length) == (8, 128)
     assert (config.engine.prefill_tokens, config.engine.seed) == (99, 6)
     with pytest.raises(ValueError, match="unknown keys"):
-        server_config(rollout(engine_kwargs={"transformers": {"thread": 2}}), model)
+        server_config(rollout_config(engine_kwargs={"transformers": {"thread": 2}}), model)
     with pytest.raises(ValueError, match="float32"):
-        server_config(rollout(dtype="bfloat16"), model)
+        server_config(rollout_config(dtype="bfloat16"), model)
 
 
 def test_an_early_server_is_the_one_that_verl_would_start() -> None:

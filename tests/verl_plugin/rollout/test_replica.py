@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from toys import rollout_config
 from transformers import PreTrainedModel
 
 pytestmark = pytest.mark.slow
@@ -29,21 +30,6 @@ def ray_here() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": root}})
     yield
     ray.shutdown()
-
-
-def rollout_config(**changes: object) -> object:
-    from verl.workers.config import RolloutConfig
-
-    values = {
-        "name": "transformers",
-        "tensor_model_parallel_size": 1,
-        "max_num_seqs": 8,
-        "prompt_length": 64,
-        "response_length": 64,
-        "dtype": "float32",
-        **changes,
-    }
-    return RolloutConfig(**values)
 
 
 def test_the_name_is_known_to_verl() -> None:
